@@ -1,0 +1,107 @@
+# Everything runs from here; `make help` lists it. The two commands a new user needs: make run, make test.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export UV_PYTHON_DOWNLOADS := never
+export UV_LINK_MODE ?= copy
+
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+ifneq ($(shell id -u),0)
+SUDO := sudo -n
+endif
+APT_RUN := libflite1 espeak-ng
+APT_TEST := sip-tester baresip tshark redis-server chromium
+RUN_STAMP := $(VENV)/.run-installed
+DEV_STAMP := $(VENV)/.dev-installed
+CONFIG ?=
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+# ---------------------------------------------------------------- installing
+
+.tools/bin/uv:
+	@echo "== installing uv $(UV_VERSION), the package installer, into .tools"
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "== installing python3-venv"; \
+	  $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq python3-venv; }
+	python3 -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/bin/python: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
+	@python3 -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11)<=v<(3,13) else f"Python 3.11 or 3.12 is needed, python3 is {v[0]}.{v[1]}")'
+	$(UV) venv --quiet --python python3 $(VENV)
+
+$(RUN_STAMP): requirements.lock pyproject.toml sip-test-harness/pyproject.toml | $(VENV)/bin/python
+	@echo "== installing Python packages (about 420 MB, once)"
+	$(UV) pip install --python $(BIN)/python -r requirements.lock
+	$(UV) pip install --python $(BIN)/python --quiet --no-deps -e . -e ./sip-test-harness
+	@.ci/debian-packages $(APT_RUN) || echo "== the default voice needs libflite1; 'voicebot doctor' says what works without it"
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.lock $(RUN_STAMP)
+	@echo "== installing the test tools"
+	$(UV) pip install --python $(BIN)/python -r requirements-dev.lock
+	@.ci/debian-packages $(APT_TEST) || echo "== the Debian peers are missing: their tests will fail and say so"
+	@touch $@
+
+.PHONY: install install-dev lock
+install: $(RUN_STAMP) ## Install what `make run` needs
+install-dev: $(DEV_STAMP) ## Install what `make test` needs
+
+lock: ## Pin all packages anew (requirements*.lock)
+	$(UV) pip compile -q --no-header --no-annotate --python-version 3.11 pyproject.toml sip-test-harness/pyproject.toml -o requirements.lock
+	$(UV) pip compile -q --no-header --no-annotate --python-version 3.11 --group dev pyproject.toml sip-test-harness/pyproject.toml | grep -v '^-e ' > requirements-dev.lock
+
+# ---------------------------------------------------------------- using
+
+.PHONY: run call doctor
+run: $(RUN_STAMP) ## Start the bot on 127.0.0.1:5060 with the bank sample
+	$(BIN)/voicebot serve $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+
+call: $(RUN_STAMP) ## In a second terminal: place a scripted call and show what happened
+	$(BIN)/sip-test-harness call sip:bank@127.0.0.1:5060 --script dialplans/calls/balance.yaml --record-dir var $(ARGS)
+
+doctor: $(RUN_STAMP) ## Say what is installed, what is missing and what to do
+	$(BIN)/voicebot doctor $(if $(CONFIG),--config $(CONFIG))
+
+# ---------------------------------------------------------------- proving
+
+.PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-router
+test: $(DEV_STAMP) ## Set up and pass the tests
+	$(BIN)/pytest -m "not long" $(ARGS)
+
+test-long: $(DEV_STAMP) ## The long bounded runs
+	$(BIN)/pytest -m long --timeout 1800 $(ARGS)
+
+test-coqui: $(DEV_STAMP) ## The neural voices in a venv of their own (1.8 GB)
+	@test -x .tools/coqui/bin/python || $(UV) venv --quiet --python python3 .tools/coqui
+	.tools/coqui/bin/python -m ensurepip --upgrade >/dev/null 2>&1 || true
+	.tools/coqui/bin/python -m pip install --quiet torch==2.13.0 coqui-tts==0.28.0 six -r requirements-dev.lock
+	.tools/coqui/bin/python -m pytest -p no:randomly tests/unit/tts_coqui_test.py $(ARGS)
+
+check: $(DEV_STAMP) ## ruff, mypy strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+
+format: $(DEV_STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV_STAMP) ## Measure, and print the figures beside the targets (ARGS="wire --quick" for a part)
+	$(BIN)/python -m tests.bench.report $(ARGS)
+
+bench-tts: $(DEV_STAMP) ## Synthesis: time to first audio, level, intelligibility
+	$(BIN)/python -m tests.bench.tts $(ARGS)
+
+bench-asr: $(DEV_STAMP) ## Recognition: error by channel, loss and noise (ARGS="--data FOLDER")
+	$(BIN)/python -m tests.bench.asr $(ARGS)
+
+bench-router: $(DEV_STAMP) ## Routing: CLINC150 accuracy and time (ARGS="--data FOLDER")
+	$(BIN)/python -m tests.bench.router $(ARGS)

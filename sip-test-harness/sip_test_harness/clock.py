@@ -1,0 +1,25 @@
+"""One time base for everything measured: the monotonic clock in nanoseconds."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
+_WALL_MINUS_MONOTONIC_NS: Final = time.time_ns() - time.monotonic_ns()
+
+
+def now_ns() -> int:
+    """Return the monotonic clock in nanoseconds."""
+    return time.monotonic_ns()
+
+
+def wall_ns(monotonic_ns: int) -> int:
+    """Return the Unix time in ns for a monotonic time, by one offset for the whole process."""
+    return monotonic_ns + _WALL_MINUS_MONOTONIC_NS
+
+
+def monotonic_of_wall_ns(stamp_ns: int) -> int:
+    """Return the monotonic time of a recent wall-clock stamp, by the clocks' present offset."""
+    return stamp_ns - (time.time_ns() - time.monotonic_ns())

@@ -1,0 +1,240 @@
+"""Recorded callers: read from WAV, pcap and pcapng, and cut into turns."""
+
+from __future__ import annotations
+
+import json
+import re
+import wave
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sip_test_harness import g711
+from sip_test_harness.errors import (
+    UsageError,
+)
+from sip_test_harness.g711 import PCMA, PCMU
+from sip_test_harness.pcap_reader import CapturedStream, calls_of, read_capture
+from sip_test_harness.rtp_packet import RtpPacket
+from sip_test_harness.rtp_statistics import extend
+from sip_test_harness.telephone_event import EventReceiver
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BLOCK_SAMPLES: Final = 160
+_KEY_EVENT: Final = re.compile(r"(?:dtmf|key)[ :_]([0-9*#A-D])")
+TURN_PAUSE_MS: Final = 600.0
+PADDING_MS: Final = 100.0
+
+
+@dataclass(frozen=True)
+class RecordedTurn:
+    """One turn of a recorded caller: samples to speak or keys to press.
+
+    ``at_ms`` is when it began in the recording; ``barge_in_ms`` is set when the bot was speaking
+    then: this long after the bot had begun.
+    """
+
+    at_ms: float
+    samples: NDArray[np.int16] | None = None
+    keys: str = ""
+    barge_in_ms: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What the turn is, for people."""
+        if self.samples is None:
+            return f"dtmf {self.keys}"
+        return f"speech {len(self.samples) / 8000:.1f} s"
+
+
+@dataclass
+class RecordedCaller:
+    """A caller as recorded, with the bot beside it where known.
+
+    ``packets`` holds (ms after the answer, packet) for verbatim timing; ``event_type`` is the
+    payload type of its telephone events.
+    """
+
+    name: str
+    samples: NDArray[np.int16]
+    bot: NDArray[np.int16]
+    keys: list[tuple[float, str]] = field(default_factory=list)
+    packets: list[tuple[float, RtpPacket]] = field(default_factory=list)
+    event_type: int | None = None
+    codec: int = PCMU
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording."""
+        last_packet_ms = self.packets[-1][0] if self.packets else 0.0
+        return max(len(self.samples) / 8000, last_packet_ms / 1000)
+
+
+def read_recordings(path: str | Path) -> list[RecordedCaller]:
+    """Read the callers of a recording: WAV (mono, or stereo with the caller left), pcap, pcapng.
+
+    Raises:
+        UsageError: unknown kind of file, or no caller in it.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".wav":
+        return [_from_wav(path)]
+    if path.suffix.lower() in {".pcap", ".pcapng", ".cap"}:
+        return _from_capture(path)
+    raise UsageError(f"{path}: .wav, .pcap or .pcapng expected")
+
+
+def _from_wav(path: Path) -> RecordedCaller:
+    try:
+        with wave.open(str(path), "rb") as file:
+            rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
+            data = file.readframes(file.getnframes())
+    except (wave.Error, EOFError, OSError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    if (rate, width) != (8000, 2) or channels not in {1, 2}:
+        raise UsageError(
+            f"{path}: {rate} Hz, {8 * width} bit, {channels} channels; "
+            "8000 Hz, 16 bit, 1 or 2 channels are needed"
+        )
+    sound = np.frombuffer(data, "<i2").astype(np.int16).reshape(-1, channels)
+    empty = np.zeros(0, np.int16)
+    return RecordedCaller(
+        path.stem,
+        sound[:, 0],
+        sound[:, 1] if channels == 2 else empty,
+        keys=_sidecar_keys(path.with_suffix(".json")),
+    )
+
+
+def _sidecar_keys(path: Path) -> list[tuple[float, str]]:
+    """Return the key presses of a JSON file beside a recording.
+
+    Its ``events`` are objects with ``at_ms`` and a ``name`` such as ``dtmf:5``; others are passed over.
+    """
+    if not path.exists():
+        return []
+    try:
+        events = json.loads(path.read_text("utf-8", "replace")).get("events", [])
+        found = [
+            (float(event["at_ms"]), match.group(1))
+            for event in events
+            if (match := _KEY_EVENT.fullmatch(str(event["name"])))
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path}: not the description of a recording ({error})") from error
+    return sorted(found)
+
+
+def _from_capture(path: Path) -> list[RecordedCaller]:
+    out: list[RecordedCaller] = []
+    # The harness' own captures are all called call.pcap: their folder tells them apart.
+    name = path.resolve().parent.name if path.stem == "call" else path.stem
+    calls = [call for call in calls_of(read_capture(path)) if call.caller]
+    for index, call in enumerate(calls):
+        stream = call.caller[0]
+        origin_ns = call.answer_ns or stream.packets[0][0]
+        kinds = {packet.payload_type for _, packet in stream.packets}
+        codec = PCMA if PCMA in kinds else PCMU
+        event_type = stream.event_type
+        if event_type is None:
+            event_type = next((kind for kind in sorted(kinds) if kind >= 96), None)
+        if not kinds & {PCMU, PCMA} and event_type is None:
+            continue
+        end_ns = stream.packets[-1][0]
+        samples = int((end_ns - origin_ns) * 8000 // 10**9) + 1600
+        bot = call.called[0] if call.called else None
+        out.append(
+            RecordedCaller(
+                name=name + (f"-{index + 1}" if len(calls) > 1 else ""),
+                samples=_audio_of(stream, origin_ns, samples),
+                bot=_audio_of(bot, origin_ns, samples) if bot else np.zeros(0, np.int16),
+                keys=_keys_of(stream, origin_ns, event_type),
+                packets=[
+                    ((time_ns - origin_ns) / 1e6, packet)
+                    for time_ns, packet in stream.packets
+                    if time_ns >= origin_ns
+                ],
+                event_type=event_type,
+                codec=codec,
+            )
+        )
+    if not out:
+        raise UsageError(f"{path}: no caller with G.711 audio found")
+    return out
+
+
+def _audio_of(stream: CapturedStream, origin_ns: int, length: int) -> NDArray[np.int16]:
+    """Lay a stream's audio on its RTP timeline, anchored at its first packet."""
+    out = np.zeros(max(0, length), np.int16)
+    audio = [
+        (time_ns, packet) for time_ns, packet in stream.packets if packet.payload_type in {PCMU, PCMA}
+    ]
+    stamps = extend([packet.timestamp for _, packet in audio], 32)
+    if not audio:
+        return out
+    anchor = (audio[0][0] - origin_ns) * 8000 // 10**9 - stamps[0]
+    for stamp, (_, packet) in zip(stamps, audio, strict=True):
+        block = g711.decode(packet.payload, packet.payload_type)
+        start, end = max(0, stamp + anchor), min(len(out), stamp + anchor + len(block))
+        if start < end:
+            out[start:end] = block[start - stamp - anchor : end - stamp - anchor]
+    return out
+
+
+def _keys_of(stream: CapturedStream, origin_ns: int, event_type: int | None) -> list[tuple[float, str]]:
+    receiver = EventReceiver()
+    for time_ns, packet in stream.packets:
+        if packet.payload_type == event_type:
+            receiver.receive(packet, time_ns)
+    return [((press.arrival_ns - origin_ns) / 1e6, press.digit) for press in receiver.digits]
+
+
+def speech_spans(samples: NDArray[np.int16], pause_ms: float) -> list[tuple[float, float]]:
+    """Return (start ms, end ms) of the audible parts; pauses below ``pause_ms`` belong to them."""
+    blocks = len(samples) // BLOCK_SAMPLES
+    if not blocks:
+        return []
+    grid = samples[: blocks * BLOCK_SAMPLES].reshape(blocks, BLOCK_SAMPLES).astype(np.float64)
+    level = 10 * np.log10((grid**2).mean(axis=1) / 32768.0**2 + 1e-12)
+    # A line with a noise floor near the threshold needs a threshold above its floor.
+    threshold = max(g711.AUDIBLE_DBFS, float(np.percentile(level, 20)) + 8.0)
+    spans: list[tuple[float, float]] = []
+    for block in np.flatnonzero(level > min(threshold, -20.0)):
+        start_ms = float(block) * 20
+        if spans and start_ms - spans[-1][1] < pause_ms:
+            spans[-1] = (spans[-1][0], start_ms + 20)
+        else:
+            spans.append((start_ms, start_ms + 20))
+    return spans
+
+
+def turns_of(recorded: RecordedCaller, *, pause_ms: float = TURN_PAUSE_MS) -> list[RecordedTurn]:
+    """Cut a recorded caller into turns, in order of time.
+
+    Keys less than 3 s apart make one turn. Speech keeps 100 ms of its surroundings.
+    """
+    bot_spans = speech_spans(recorded.bot, 300.0)
+    turns: list[RecordedTurn] = []
+    for start_ms, end_ms in speech_spans(recorded.samples, pause_ms):
+        first = max(0, int((start_ms - PADDING_MS) * 8))
+        last = int((end_ms + PADDING_MS) * 8)
+        running = [start_ms - begun for begun, ended in bot_spans if begun + 100 < start_ms < ended]
+        turns.append(
+            RecordedTurn(
+                start_ms,
+                recorded.samples[first:last],
+                barge_in_ms=running[-1] if running else None,
+            )
+        )
+    groups: list[tuple[float, float, str]] = []
+    for at_ms, key in recorded.keys:
+        if groups and at_ms - groups[-1][1] < 3000:
+            groups[-1] = (groups[-1][0], at_ms, groups[-1][2] + key)
+        else:
+            groups.append((at_ms, at_ms, key))
+    turns += [RecordedTurn(start_ms, keys=keys) for start_ms, _, keys in groups]
+    return sorted(turns, key=lambda turn: turn.at_ms)

@@ -1,0 +1,122 @@
+"""Intent routing on CLINC150: accuracy, out-of-scope recall, time per utterance, few examples.
+
+Trained on the training part and the out-of-scope training sentences; the bar is set on a held-out share of
+the training part; everything is measured on the validation part. ``--data`` is a JSON file with train, val, oos_train, oos_val: [text, intent].
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from voicebot.dialogue.intent_classifier import IntentClassifier
+
+
+def by_intent(rows):
+    groups = {}
+    for text, intent in rows:
+        groups.setdefault(intent, []).append(text)
+    return groups
+
+
+def accuracy(classifier, rows):
+    return statistics.fmean(classifier.route(text).best.intent == intent for text, intent in rows)
+
+
+HELD_OUT = 4  # per intent, of the training part: they set the bar
+REJECTED = 0.015  # share of good utterances that the bar may turn away
+
+
+def measure_full(data, members):
+    train = by_intent(data["train"])
+    held = [(t, i) for i, texts in train.items() for t in texts[:HELD_OUT]]
+    began = time.perf_counter()
+    classifier = IntentClassifier(
+        {i: texts[HELD_OUT:] for i, texts in train.items()},
+        out_of_scope=[t for t, _ in data["oos_train"]],
+        members=members,
+    )
+    train_s = time.perf_counter() - began
+    bar = float(np.quantile([classifier.route(t).best.score for t, _ in held], REJECTED))
+    took_ms = []
+    right = accepted_right = 0
+    for text, intent in data["val"]:
+        start = time.perf_counter()
+        routed = classifier.route(text)
+        took_ms.append((time.perf_counter() - start) * 1000)
+        hit = routed.best.intent == intent
+        right += hit
+        accepted_right += hit and routed.best.score >= bar
+    outside = statistics.fmean(classifier.route(t).best.score < bar for t, _ in data["oos_val"])
+    count = len(data["val"])
+    return {
+        "accuracy": right / count,
+        "accepted": accepted_right / count,
+        "oos_recall": outside,
+        "bar": bar,
+        "p50_ms": float(np.percentile(took_ms, 50)),
+        "p99_ms": float(np.percentile(took_ms, 99)),
+        "train_s": train_s,
+    }
+
+
+def measure_few(data, per_intent, intents, draws):
+    """Mean accuracy over random sets of intents, as many as a dialplan has."""
+    train, val = by_intent(data["train"]), by_intent(data["val"])
+    found = []
+    for seed in range(draws):
+        rng = random.Random(seed)
+        chosen = rng.sample(sorted(train), intents)
+        examples = {i: rng.sample(train[i], per_intent) for i in chosen}
+        classifier = IntentClassifier(examples, seed=seed)
+        found.append(accuracy(classifier, [(t, i) for i in chosen for t in val[i]]))
+    return statistics.fmean(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--members", type=int, default=1)
+    parser.add_argument("--draws", type=int, default=5)
+    options = parser.parse_args()
+    data = json.loads(options.data.read_text())
+    full = measure_full(data, options.members)
+    rows = [
+        row("12", "in-scope accuracy, 150 intents (intent right)", full["accuracy"], "share", ">= 0.95", full["accuracy"] >= 0.95),
+        row("12", "in-scope accuracy, right and accepted", full["accepted"], "share", ">= 0.95", full["accepted"] >= 0.95),
+        row("12", "out-of-scope recall at the same bar", full["oos_recall"], "share", ">= 0.60", full["oos_recall"] >= 0.6),
+        row("12", "time per utterance, p50", full["p50_ms"], "ms", "<= 2", full["p50_ms"] <= 2),
+        row("", "time per utterance, p99", full["p99_ms"], "ms", "", True),
+        row("", "training, 150 intents, 15,000 examples", full["train_s"], "s", "", True),
+    ]  # fmt: skip
+    for intents in (10, 20, 150):
+        for per_intent in (5, 10, 20):
+            draws = options.draws if intents < 150 else 1
+            value = measure_few(data, per_intent, intents, draws)
+            limit = ">= 0.90" if per_intent == 10 else ""
+            rows.append(
+                row("12" if limit else "", f"{per_intent} examples each of {intents} intents", value,
+                    "share", limit, not limit or value >= 0.9, f"mean of {draws} draws")
+            )  # fmt: skip
+    for r in rows:
+        print(
+            f"{r['figure']:<48} {r['value']:>9.4f} {r['unit']:<6} {r['limit']:<8} {'ok' if r['ok'] else 'MISSED'}"
+        )
+    out = Path("var/bench/router.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(rows, indent=1))
+
+
+def row(target, figure, value, unit, limit, ok, note=""):
+    return {
+        "target": target, "figure": figure, "value": round(float(value), 4), "unit": unit,
+        "limit": limit, "ok": bool(ok), "note": note,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

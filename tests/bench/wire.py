@@ -1,0 +1,232 @@
+"""What a caller gets, measured at the wire: answer, greeting, pacing, response onset, barge-in, CPU.
+
+    python -m tests.bench.wire [--quick] [--engine stub|real]
+
+Real SIP and RTP on loopback between the bot (`voicebot serve`) and the independent harness. The stub
+engines are fakes: a recogniser that knows the answer once the caller has said it, and a tone. A run in
+which the harness itself sent late (p99 > 5 ms) is void and says so.
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from sip_test_harness import Caller, CallerOptions
+from tests.bench.rows import at_most, machine, percentile, row, write
+from tests.loopback.bot_program import ROOT, running_bot
+
+SPEECH = sorted((ROOT / "tests/data/speech").glob("*.flac"))
+STUB = {"asr__engine": "fake", "tts__engine": "tone", "recording__enabled": "true"}
+MAX_TURN_S = 4.0
+
+
+def clip(path):
+    """8 kHz human speech without silence at its ends, at most four seconds, cut at a quiet place."""
+    samples, _ = soundfile.read(path, dtype="int16")
+    blocks = samples[: len(samples) // 160 * 160].reshape(-1, 160).astype(float)
+    level = 10 * np.log10((blocks**2).mean(axis=1) / 32768**2 + 1e-12)
+    loud = np.flatnonzero(level > level.max() - 30)
+    first, last = loud[0], loud[-1]
+    if (last - first) * 0.02 > MAX_TURN_S:
+        window = slice(first + 50, first + int(MAX_TURN_S / 0.02))
+        last = window.start + int(np.argmin(level[window]))
+        last = max(b for b in loud if b <= last)
+    return samples[first * 160 : (last + 1) * 160]
+
+
+def cpu_seconds(pid):
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def voided(measures):
+    return [m.void_reason for m in measures if m.void]
+
+
+async def short_calls(bot, count):
+    """Answer and greeting times of calls one after the other."""
+    measured = []
+    for _ in range(count):
+        async with Caller(bot.uri, CallerOptions(limit_s=15)) as call:
+            await call.invite()
+            await call.wait_bot_audible(5)
+            measured.append(call.measures())
+    return measured
+
+
+async def long_call(bot, seconds):
+    """A call that listens and presses keys now and then, so that the bot speaks most of the time."""
+    async with Caller(bot.uri, CallerOptions(limit_s=seconds + 10)) as call:
+        await call.invite()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end - 4:
+            await asyncio.sleep(3.5)
+            await call.press("2")
+        await asyncio.sleep(max(0, end - time.monotonic()))
+        return call.measures()
+
+
+async def pacing(bot, calls, seconds):
+    before = sum(cpu_seconds(pid) for pid in bot.children())
+    measured = await asyncio.gather(*(long_call(bot, seconds) for _ in range(calls)))
+    spent = sum(cpu_seconds(pid) for pid in bot.children()) - before
+    return measured, spent / (calls * seconds / 60)
+
+
+async def onset_call(bot, clips):
+    """One call: each clip is a turn, after the bot has finished."""
+    async with Caller(bot.uri, CallerOptions(limit_s=30 + 12 * len(clips))) as call:
+        await call.invite()
+        for samples in clips:
+            await call.wait_bot_silent(700)
+            await call.say(samples)
+            await call.wait_bot_audible(6)
+        await call.wait_bot_silent(500)
+        return call.measures()
+
+
+async def barge_in_call(bot, samples):
+    """Speaks 1 s into the greeting."""
+    async with Caller(bot.uri, CallerOptions(limit_s=20)) as call:
+        await call.invite()
+        await call.wait_bot_audible(5)
+        await asyncio.sleep(1.0)
+        await call.say(samples)
+        await asyncio.sleep(1.0)
+        return call.measures()
+
+
+async def stub_rows(quick):
+    clips = [clip(path) for path in SPEECH[: 4 if quick else None]]
+    # The pre-roll and the detector's own time come on top of the speech itself.
+    heard = ",".join(f"opening hours@{len(c) // 8 + 320}" for c in clips)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with running_bot(folder, **STUB, asr__fake_script=heard) as bot:
+            await bot.wait_event("worker_ready", 2)
+            measured = await short_calls(bot, 8 if quick else 30)
+            rows += setup_rows(measured)
+            seconds = 15 if quick else 60
+            measured, cpu_s = await pacing(bot, 4, seconds)
+            rows += pacing_rows(measured, cpu_s, seconds)
+            onsets, void = [], []
+            for _ in range(1 if quick else 3):
+                measures = await onset_call(bot, clips)
+                onsets += [
+                    t.response_onset_ms for t in measures.turns if t.response_onset_ms is not None
+                ]
+                void += voided([measures])
+            rows += onset_rows("stub engines, human speech", onsets, void, target="1")
+        async with running_bot(
+            folder, **{**STUB, "tts__engine": "flite"}, asr__fake_script=heard
+        ) as bot:
+            stops, void = [], []
+            for samples in clips[:6] * (1 if quick else 4):
+                measures = await barge_in_call(bot, samples)
+                stops += [t.barge_in_stop_ms for t in measures.turns if t.barge_in_stop_ms is not None]
+                void += voided([measures])
+            rows += stop_rows(stops, void)
+    return rows
+
+
+def setup_rows(measured):
+    answers = [m.invite_to_200_ms for m in measured]
+    greetings = [m.greeting_ms for m in measured]
+    note = f"n={len(measured)}"
+    rows = []
+    for name, times, limit_ms in (
+        ("INVITE to 200", answers, 50),
+        ("INVITE to greeting audio", greetings, 150),
+    ):
+        rows.append(row(f"{name}, p50", round(percentile(times, 0.5), 1), "ms", note=note))
+        rows.append(at_most(f"{name}, p95", percentile(times, 0.95), "ms", limit_ms, target="15"))
+    return rows
+
+
+def pacing_rows(measured, cpu_s, seconds):
+    streams = [m.bot_streams[0] for m in measured]
+    worst = max(s.gap.p999_ms for s in streams)
+    contiguous = all(s.contiguous for s in streams)
+    void = "; ".join(voided(measured))
+    note = f"4 calls, {seconds} s{'; VOID: ' + void if void else ''}"
+    return [
+        at_most("RTP send gap p99.9, worst of 4 calls", worst, "ms", 25, target="8", note=note),
+        row(
+            "sequence and timestamps contiguous",
+            int(contiguous),
+            "",
+            limit="1",
+            ok=contiguous,
+            target="8",
+            note=note,
+        ),
+        at_most(
+            "CPU per call-minute, stub recogniser", cpu_s, "s", 2.5, target="6", note="worker and edge"
+        ),
+    ]
+
+
+def onset_rows(name, onsets, void, *, target):
+    note = f"n={len(onsets)}{'; VOID: ' + void[0] if void else ''}"
+    middle, high = percentile(onsets, 0.5), percentile(onsets, 0.95)
+    return [
+        at_most(f"response onset p50, {name}", middle, "ms", 300, target=target, note=note),
+        at_most(f"response onset p95, {name}", high, "ms", 450, target=target),
+        at_most(f"response onset max, {name}", max(onsets), "ms", 1200, target=target),
+    ]
+
+
+def stop_rows(stops, void):
+    note = f"n={len(stops)}{'; VOID: ' + void[0] if void else ''}"
+    return [
+        at_most("barge-in stop p50", percentile(stops, 0.5), "ms", 160, target="4", note=note),
+        at_most("barge-in stop p95", percentile(stops, 0.95), "ms", 300, target="4"),
+    ]
+
+
+async def real_rows(quick):
+    from sip_test_harness import read_wav
+
+    turns = [read_wav(p) for p in sorted((ROOT / "tests/data/caller").glob("opening_hours*.wav"))]
+    turns = turns or [read_wav(ROOT / "tests/data/caller/balance.wav")]
+    onsets, void = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        async with running_bot(folder) as bot:
+            for _ in range(4 if quick else 12):
+                for samples in turns:
+                    async with Caller(bot.uri, CallerOptions(limit_s=40)) as call:
+                        await call.invite()
+                        await call.wait_bot_silent(900)
+                        await call.say(samples)
+                        await call.wait_bot_audible(6)
+                        await call.wait_bot_silent(300)
+                        measures = call.measures()
+                    onsets += [
+                        t.response_onset_ms for t in measures.turns if t.response_onset_ms is not None
+                    ]
+                    void += voided([measures])
+    return onset_rows("real engines, menu words", onsets, void, target="2")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the calls")
+    parser.add_argument("--engine", choices=["stub", "real", "both"], default="both")
+    options = parser.parse_args()
+    rows = [row("machine", machine(), "")]
+    if options.engine != "real":
+        rows += asyncio.run(stub_rows(options.quick))
+    if options.engine != "stub":
+        rows += asyncio.run(real_rows(options.quick))
+    write("wire", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""The whole bot, started as its users start it, called by three different SIP programs."""
+
+import asyncio
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sip_test_harness import Caller, CallerOptions
+from tests.loopback.bot_program import ROOT, running_bot
+from tests.loopback.peers import SIPP_FILES, Baresip, balance_scenario, run_sipp
+
+pytestmark = [pytest.mark.loopback, pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
+
+SPEECH = ROOT / "tests/data/caller/balance.wav"
+ACCOUNT, PASSCODE = "12345678", "4321"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def bot(tmp_path_factory):
+    """The default bot: Vosk with the packaged model, flite, the bank sample."""
+    async with running_bot(tmp_path_factory.mktemp("bot")) as running:
+        yield running
+
+
+def said(record):
+    return " / ".join(f"{line['who']}: {line['text']}" for line in record["transcript"])
+
+
+@pytest.mark.timeout(120)
+async def test_make_call_completes_the_balance_call(bot, tmp_path):
+    """The command behind `make call`: spoken menu word, account by keys, exit status 0."""
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "sip-test-harness"),
+        "call",
+        bot.uri,
+        "--script",
+        str(ROOT / "dialplans/calls/balance.yaml"),
+        "--record-dir",
+        str(bot.data_dir),
+        "--out",
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    text = output.decode()
+    assert "forty two pounds and ten pence" in re.sub(r"\s+", " ", text)
+    report = json.loads((tmp_path / "report.json").read_text())
+    record = await bot.record_of(report["measures"]["call_id"])
+    assert record["reason"] == "completed"
+    assert (bot.data_dir / "recordings").joinpath(Path(record["recording"]).name).exists()
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(120)
+async def test_sipp_completes_the_balance_call(bot, tmp_path):
+    keys = ACCOUNT + PASSCODE + "9"
+    scenario = balance_scenario(tmp_path, SPEECH, keys, pause_after={7: 800, 11: 4000})
+    before = len(bot.records())
+    status, statistics_ = await run_sipp(scenario, bot, tmp_path, "-m", "1")
+    assert status == 0, said(bot.records()[-1])
+    assert statistics_["SuccessfulCall(C)"] == "1"
+    await bot.wait_records(before + 1)
+    record = bot.records()[-1]
+    assert "forty two pounds" in said(record), said(record)
+    assert record["caller"] == "sipp"
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(120)
+async def test_baresip_completes_the_balance_call(bot, tmp_path):
+    """Keys as RFC 4733 events, speech from a file behind 4 s of silence."""
+    before = len(bot.records())
+    async with Baresip(tmp_path, padded(SPEECH, tmp_path / "said.wav")) as phone:
+        phone.type(f"/dial {bot.uri}\n")
+        await phone.wait_for("Call established", 10)
+        await asyncio.sleep(7.5)
+        for position, key in enumerate(ACCOUNT + PASSCODE + "9"):
+            phone.type(key)
+            await asyncio.sleep(4.5 if position in {7, 11} else 0.3)
+        await phone.wait_for("terminated", 20)
+    await bot.wait_records(before + 1)
+    record = bot.records()[-1]
+    assert "forty two pounds" in said(record), said(record)
+    assert record["caller"] == "tester"
+
+
+def padded(source, target, before_s=4.0, after_s=40.0):
+    import numpy as np
+
+    from sip_test_harness import read_wav
+    from sip_test_harness.wav_file import write_wav
+
+    samples = read_wav(source)
+    quiet = [np.zeros(int(8000 * s), np.int16) for s in (before_s, after_s)]
+    write_wav(target, np.concatenate([quiet[0], samples, quiet[1]]))
+    return target
+
+
+async def test_a_caller_is_answered_and_greeted_at_once(bot):
+    """INVITE to 200 within 50 ms, greeting within 150 ms: median of five calls on a machine that tests."""
+    answers, greetings = [], []
+    for _ in range(5):
+        async with Caller(bot.uri, CallerOptions(limit_s=20)) as call:
+            await call.invite()
+            await call.wait_bot_audible(5)
+            measures = call.measures()
+            answers.append(measures.invite_to_200_ms)
+            greetings.append(measures.greeting_ms)
+    assert statistics.median(answers) <= 50, answers
+    assert statistics.median(greetings) <= 150, greetings
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(180)
+async def test_two_hundred_calls_leave_nothing_behind(bot, tmp_path):
+    """sipp, one after the other: none fails; descriptors, threads and memory stay flat."""
+    scenario = (SIPP_FILES / "short.xml").read_text()
+    (tmp_path / "warm").mkdir()
+    await run_sipp(scenario, bot, tmp_path / "warm", "-m", "40", "-l", "1", "-r", "20")
+    await asyncio.sleep(1)
+    before = [usage(pid) for pid in bot.children()]
+    status, counts = await run_sipp(
+        scenario, bot, tmp_path, "-m", "200", "-l", "1", "-r", "20", limit_s=120
+    )
+    assert status == 0 and counts["SuccessfulCall(C)"] == "200", counts
+    await asyncio.sleep(1)
+    for (fds, threads, rss_kb), (fds_after, threads_after, rss_after_kb) in zip(
+        before, [usage(pid) for pid in bot.children()], strict=True
+    ):
+        assert fds_after <= fds + 2
+        assert threads_after <= threads + 1
+        assert rss_after_kb <= rss_kb + 8_000
+
+
+def usage(pid):
+    """Descriptors, threads and resident kilobytes of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    threads = int(re.search(r"Threads:\s+(\d+)", status)[1])
+    rss = int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+    return len(list(Path(f"/proc/{pid}/fd").iterdir())), threads, rss
+
+
+@pytest.mark.timeout(120)
+async def test_every_turn_is_logged_with_its_hops_and_no_passcode_is_kept(bot, tmp_path):
+    """One `turn` event per turn; the sensitive slot is in no log line, record, store or sidecar file."""
+    canary = "8642"
+    async with Caller(bot.uri, CallerOptions(limit_s=60)) as call:
+        await call.invite()
+        await call.wait_bot_audible(5)
+        for keys in ("1", ACCOUNT, canary):
+            await call.press(keys)
+            await call.wait_bot_silent(900)
+    record = await bot.record_of(call.call_id)
+    assert "[redacted]" in said(record)
+    turns = [e for e in bot.events("turn") if e["call_id"] == record["call_id"]]
+    assert [t["text"] for t in turns][:3] == ["1", ACCOUNT, "[redacted]"]
+    for turn in turns:
+        assert turn["hops_ms"]["packet_in"] <= turn["hops_ms"]["route"] <= turn["hops_ms"]["packet_out"]
+        assert turn["response_onset_ms"] > 0
+        assert turn["session_id"] == record["session_id"]
+    assert not any(canary in line for line in bot.log)
+    for path in bot.data_dir.rglob("*"):
+        if path.is_file() and path.suffix != ".wav":
+            assert canary.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.timeout(60)
+async def test_sigterm_ends_the_bot_with_status_0(tmp_path):
+    async with running_bot(tmp_path, asr__engine="fake", tts__engine="tone") as bot:
+        bot.process.terminate()
+        async with asyncio.timeout(20):
+            assert await bot.process.wait() == 0

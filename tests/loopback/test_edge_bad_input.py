@@ -1,0 +1,147 @@
+"""Malformed SIP and SDP, torture messages, hostile contacts: the edge lives and answers the next call."""
+
+import asyncio
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.loopback.edge_program import ScriptedWorker, shared_edge
+from tests.loopback.raw_sip_caller import Caller
+
+pytestmark = pytest.mark.loopback
+
+TORTURE = Path(__file__).parents[1] / "data" / "rfc4475"
+
+
+@pytest.fixture
+def edge():
+    """Un-ACKed calls are given up soon: torture INVITEs are never ACKed."""
+    program = shared_edge("impatient", sip={"ack_deadline_ms": 500, "answer_deadline_ms": 1000})
+    yield program
+    assert program.alive
+    assert not program.events("sip_event_failed")
+
+
+@pytest.fixture
+async def worker(edge):
+    async with ScriptedWorker(edge.worker_port) as scripted:
+        yield scripted
+
+
+async def next_call_is_answered(edge, timeout_s=8.0):
+    """A call gets 200 and audio, once the slots that bad INVITEs took are free."""
+    end = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        async with Caller(edge.server) as caller:
+            response = await caller.call()
+            if response.code == 200:
+                await caller.hear(3)
+                assert (await caller.hang_up()).code == 200
+                return
+        assert response.code in (486, 503), response.first_line
+        assert asyncio.get_running_loop().time() < end, "slots did not become free"
+        await asyncio.sleep(0.1)
+
+
+async def test_torture_messages(edge, worker):
+    """All RFC 4475 messages, in both orders: the process lives and the next call is answered."""
+    files = sorted(TORTURE.glob("*.dat"))
+    assert len(files) >= 49
+    async with Caller(edge.server) as caller:
+        for path in itertools.chain(files, reversed(files)):
+            datagram = path.read_bytes().replace(b"192.0.2.", b"127.0.2.")
+            caller.send_raw(
+                datagram.replace(b"Call-ID: ", b"Call-ID: x" + str(random.random()).encode())
+            )
+            await asyncio.sleep(0.005)
+    await next_call_is_answered(edge)
+
+
+async def test_mutated_invites(edge, worker):
+    """300 INVITEs with bytes changed, cut or doubled: alive, and the next call is answered."""
+    chance = random.Random(4475)
+    async with Caller(edge.server) as caller:
+        sent = []
+        caller.send_raw = sent.append
+        caller.invite()
+        template = sent[0]
+        del caller.send_raw
+        for number in range(300):
+            data = bytearray(template.replace(b"Call-ID: ", b"Call-ID: %d" % number))
+            for _ in range(chance.randint(1, 8)):
+                place = chance.randrange(len(data))
+                kind = chance.randrange(3)
+                if kind == 0:
+                    data[place] = chance.randrange(256)
+                elif kind == 1:
+                    del data[place : place + chance.randint(1, 40)]
+                else:
+                    data[place:place] = data[place : place + chance.randint(1, 40)]
+            caller.send_raw(bytes(data))
+            if number % 10 == 0:
+                await asyncio.sleep(0.01)
+        for size in (0, 1, 3, 60, 200, 400):
+            caller.send_raw(template[:size])
+        caller.send_raw(b"\r\n\r\n")
+        caller.send_raw(bytes(range(256)) * 8)
+    await next_call_is_answered(edge)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "v=0\r\n",
+        "garbage",
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio x RTP/AVP 0\r\n",
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 name.invalid\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP6 ::1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        + "m=audio 4000 RTP/AVP 0\r\n" * 300,
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 4000 RTP/AVP 31\r\n",
+    ],
+    ids=["version-only", "garbage", "bad-port", "name-as-address", "ipv6", "300-streams", "video-only"],
+)
+async def test_bad_bodies_get_a_final_refusal(edge, worker, body):
+    """No body without a usable audio stream is answered with 200."""
+    async with Caller(edge.server) as caller:
+        assert 400 <= (await caller.call(body)).code < 700
+
+
+async def test_invites_without_body_that_are_refused_at_once(edge):
+    """Refusing an INVITE without SDP must not abort the process; no worker is there, so it is 503."""
+    for _ in range(3):
+        async with Caller(edge.server) as caller:
+            caller.invite(body="")
+            response = await caller.final()
+            assert response.code == 503
+            assert int(response.get("Retry-After")) > 0
+
+
+async def test_contact_with_a_name_does_not_stop_the_others(edge, worker):
+    """A BYE to a host name that no server knows leaves the audio of another call even."""
+    async with Caller(edge.server) as listener, Caller(edge.server) as hostile:
+        await listener.call()
+        await listener.hear(5)
+        hostile_port = hostile.port
+        hostile.port = f"{hostile_port}"
+        sent = []
+        original, hostile.send_raw = hostile.send_raw, sent.append
+        hostile.invite()
+        hostile.send_raw = original
+        hostile.send_raw(
+            sent[0].replace(
+                f"Contact: <sip:alice@127.0.0.1:{hostile_port}>".encode(),
+                b"Contact: <sip:alice@nowhere.invalid>",
+            )
+        )
+        assert (await hostile.final()).code == 200
+        start = len(listener.rtp)
+        hostile.over = True
+        await listener.hear(
+            start + 75
+        )  # its ACK never comes: the edge gives up and says BYE to the name
+        times = [p.at_s for p in listener.rtp[start:]]
+        assert max(b - a for a, b in itertools.pairwise(times)) < 0.5
+        await listener.hang_up()

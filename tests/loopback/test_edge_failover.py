@@ -1,0 +1,111 @@
+"""A worker dies or hangs in the middle of a call: the caller's audio and the call survive."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from tests.loopback.edge_program import ScriptedWorker, shared_edge
+from tests.loopback.raw_sip_caller import Caller
+from voicebot.link.binary_media import BotAudio
+from voicebot.link.messages import Acknowledge, Clear, Cleared, EndUtterance, Played, Resume, Stop
+
+pytestmark = pytest.mark.loopback
+
+
+def standby_edge():
+    return shared_edge(
+        "standby",
+        link={"heartbeat_limit_ms": 350, "resume_grace_ms": 1200, "connect_timeout_ms": 300},
+        two_workers=True,
+    )
+
+
+@pytest.fixture
+def edge():
+    program = standby_edge()
+    yield program
+    assert program.alive
+
+
+def numbered(start: int, count: int) -> list[bytes]:
+    return [bytes([1 + (start + i) % 120]) * 160 for i in range(count)]
+
+
+@pytest.mark.parametrize("how", ["killed", "hangs"])
+async def test_next_worker_gets_what_nobody_acknowledged(edge, how):
+    """After the loss the second worker hears every frame after the acknowledged one, once and in order."""
+    silent = 60_000 if how == "hangs" else 100
+    first = ScriptedWorker(edge.worker_port, heartbeat_ms=silent)
+    async with first, ScriptedWorker(edge.second_worker_port) as second, Caller(edge.server) as caller:
+        await caller.call()
+        call = await first.call()
+        await call.send(BotAudio(generation=0, utterance="u1", payload=b"\x31" * 1600))
+        await call.send(EndUtterance(utterance="u1"))
+        for payload in numbered(0, 12):
+            await caller.talk(1, payload)
+        await call.wait(lambda: len(call.audio) >= 12)
+        await call.wait(lambda: any(p.finished for p in call.of(Played)))
+        await call.send(Acknowledge(frame=4))
+        await asyncio.sleep(0.05)
+        if how == "killed":
+            await first.die()
+        heard = len(caller.rtp)
+        for payload in numbered(12, 30):
+            await caller.talk(1, payload)
+        successor = await second.call()
+        await successor.wait(lambda: len(successor.audio) >= 37)
+        resume = successor.start.resume
+        assert isinstance(resume, Resume)
+        assert (resume.session_id, resume.acknowledged_frame) == (call.start.session_id, 4)
+        assert (resume.last_utterance, resume.last_utterance_played_ms) == ("u1", 200)
+        assert successor.start.answered
+        assert [a.frame for a in successor.audio] == list(range(5, 42))
+        assert [a.payload for a in successor.audio] == numbered(5, 37)
+        assert successor.audio[0].replayed
+        assert not successor.audio[-1].replayed
+        times = [p.at_s for p in caller.rtp[heard:]]
+        assert max(b - a for a, b in itertools.pairwise(times)) < 0.2
+        await successor.send(BotAudio(generation=0, utterance="u2", payload=b"\x32" * 160))
+        await caller.wait(lambda: any(p.payload == b"\x32" * 160 for p in caller.rtp))
+        await caller.hang_up()
+        await successor.wait_for(Stop)
+
+
+async def test_nobody_left(edge):
+    """The caller hears a sentence and then "call again", never silence for ever; then BYE."""
+    async with ScriptedWorker(edge.worker_port) as worker, Caller(edge.server) as caller:
+        await caller.call()
+        await worker.call()
+        await caller.hear(3)
+        await worker.die()
+        lost = len(caller.rtp)
+        await caller.wait(
+            lambda: any(p.payload != b"\xff" * 160 for p in caller.rtp[lost:]), 1.0, "a spoken word"
+        )
+        await caller.wait_request("BYE", 12)
+        spoken = sum(p.payload != b"\xff" * 160 for p in caller.rtp[lost:])
+        assert spoken > 150
+        seqs = [p.sequence_number for p in caller.rtp]
+        assert seqs == [(seqs[0] + i) & 0xFFFF for i in range(len(seqs))]
+
+
+async def test_clear_reports_and_older_audio_is_dropped(edge):
+    """Cleared tells what was heard; audio of the old generation that arrives later is not played."""
+    async with ScriptedWorker(edge.worker_port) as worker, Caller(edge.server) as caller:
+        await caller.call()
+        call = await worker.call()
+        await call.send(BotAudio(generation=0, utterance="long", payload=b"\x41" * 80_000))
+        await caller.wait(lambda: sum(p.payload == b"\x41" * 160 for p in caller.rtp) >= 10)
+        await call.send(Clear(generation=1))
+        await call.send(BotAudio(generation=0, utterance="late", payload=b"\x42" * 1600))
+        await call.send(BotAudio(generation=1, utterance="new", payload=b"\x43" * 1600))
+        cleared = await call.wait_for(Cleared)
+        await caller.wait(lambda: sum(p.payload == b"\x43" * 160 for p in caller.rtp) >= 9)
+        assert not any(p.payload == b"\x42" * 160 for p in caller.rtp)
+        (utterance,) = cleared.utterances
+        assert utterance.utterance == "long"
+        assert utterance.played_ms + utterance.dropped_ms == 10_000
+        whole = sum(p.payload == b"\x41" * 160 for p in caller.rtp) * 20
+        assert whole <= utterance.played_ms <= whole + 40
+        await caller.hang_up()

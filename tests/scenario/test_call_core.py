@@ -1,0 +1,312 @@
+"""A whole call on virtual time: the worker's core with fake engines and a dialogue of three lines."""
+
+import pytest
+
+from tests.scenario.virtual_callers import HearsTheCaller, LineWithoutEcho, ScriptedCaller, engines
+from voicebot.config.settings import BudgetSettings, TurnSettings
+from voicebot.core.expectation import Expectation
+from voicebot.dialogue.actions import HangUp, Listen, Speak, StoreTurn, TransferCall
+from voicebot.dialogue.events import (
+    CallerHungUp,
+    CallerSaid,
+    DigitPressed,
+    NoInput,
+    PromptFinished,
+    PromptInterrupted,
+    TransferFinished,
+)
+from voicebot.link.binary_media import BotAudio
+from voicebot.link.messages import Answer, Clear, Hangup, Resume, Start, UtteranceProgress
+from voicebot.worker.call_core import CallCore
+from voicebot.worker.effects import Persist, RenderAhead, SaveState, ToEdge, TurnMeasured
+from voicebot.worker.virtual_call import VirtualCall
+
+START = Start(call_id="c1", session_id="s1", called="bank", edge_monotonic_us=1)
+ASK = Listen(
+    expectation=Expectation(kind="menu", phrases=("balance",), complete=frozenset({"balance"})),
+    no_input_ms=3000,
+)
+
+
+class ThreeLines:
+    """Greets, answers once, says goodbye; keeps what it was told."""
+
+    def __init__(self, *, barge_in=True):
+        self.events = []
+        self.barge_in = barge_in
+
+    def start(self):
+        greeting = Speak(utterance="u1", text="Welcome to the bank", speech_barge_in=self.barge_in)
+        return [greeting, ASK]
+
+    def snapshot(self):
+        return {"events": len(self.events)}
+
+    def resume(self):
+        return [Speak(utterance="again", text="How can I help?"), ASK]
+
+    def fork(self):
+        twin = ThreeLines(barge_in=self.barge_in)
+        twin.events = list(self.events)
+        return twin
+
+    def handle(self, event):
+        self.events.append(event)
+        match event:
+            case CallerSaid(text="agent"):
+                return [TransferCall(request="t1", uri="sip:2000@127.0.0.1")]
+            case CallerSaid(text="") | NoInput():
+                return [Speak(utterance=f"u{len(self.events) + 1}", text="Sorry?"), ASK]
+            case CallerSaid() | DigitPressed():
+                stored = StoreTurn(
+                    turn=0, who="caller", text=getattr(event, "text", "#"), intent="balance"
+                )
+                return [
+                    stored,
+                    Speak(utterance=f"u{len(self.events) + 1}", text="Forty two pounds"),
+                    HangUp(reason="done"),
+                ]
+            case TransferFinished():
+                return [HangUp(reason="transferred")]
+        return []
+
+
+def call(dialogue, caller, *texts, settings=None, **options):
+    core = CallCore(
+        settings or TurnSettings(),
+        BudgetSettings(),
+        HearsTheCaller(),
+        lambda start: dialogue,
+        LineWithoutEcho(),
+    )
+    return VirtualCall(core, engines(*texts, **options), caller).run(START)
+
+
+def test_a_spoken_answer_is_stored_before_it_is_answered_and_the_bot_hangs_up():
+    dialogue = ThreeLines()
+    record = call(dialogue, ScriptedCaller(("listen",), ("say", 600)), "balance")
+    assert record.spoken == ["Welcome to the bank", "Forty two pounds"]
+    assert [type(e) for e in dialogue.events if isinstance(e, CallerSaid | CallerHungUp)] == [
+        CallerSaid,
+        CallerHungUp,
+    ]
+    order = [type(e).__name__ for _, e in record.effects]
+    assert order.index("Persist") < order.index("BeginSynthesis", order.index("Persist"))
+    assert any(isinstance(e, ToEdge) and isinstance(e.message, Hangup) for _, e in record.effects)
+
+
+def test_a_closed_answer_is_answered_within_300_ms_at_the_wire():
+    """With engines that answer at once the onset is detector window, hold and tick."""
+    record = call(ThreeLines(), ScriptedCaller(("listen",), ("say", 600)), "balance")
+    (measured,) = record.of(TurnMeasured)
+    assert measured.end_reason == "complete"
+    assert 100 <= measured.response_onset_ms <= 300
+    assert list(measured.hops_ms) == [
+        "packet_in",
+        "speech_end",
+        "endpoint",
+        "asr_final",
+        "route",
+        "tts_first_audio",
+        "packet_out",
+    ]
+
+
+def test_slow_stages_show_in_their_own_stage():
+    record = call(
+        ThreeLines(),
+        ScriptedCaller(("listen",), ("say", 600)),
+        "balance",
+        asr_final_ms=100,
+        synthesis_ms=60,
+    )
+    (measured,) = record.of(TurnMeasured)
+    assert measured.stages_ms["asr_final"] == pytest.approx(100, abs=20)
+    assert measured.stages_ms["tts_first_audio"] == pytest.approx(60, abs=20)
+
+
+def test_speech_over_the_greeting_cuts_it_and_counts_as_the_answer():
+    dialogue = ThreeLines()
+    record = call(dialogue, ScriptedCaller(("wait", 100), ("say", 700)), "balance", ms_per_character=60)
+    interrupted = next(e for e in dialogue.events if isinstance(e, PromptInterrupted))
+    assert interrupted.utterance == "u1"
+    assert 240 <= interrupted.played_ms <= 400
+    assert any(isinstance(e, ToEdge) and isinstance(e.message, Clear) for _, e in record.effects)
+    assert record.spoken[-1] == "Forty two pounds"
+
+
+def test_a_greeting_that_must_be_heard_is_not_cut():
+    dialogue = ThreeLines(barge_in=False)
+    record = call(dialogue, ScriptedCaller(("wait", 100), ("say", 200), ("listen",), ("hang_up",)))
+    assert not any(isinstance(e, ToEdge) and isinstance(e.message, Clear) for _, e in record.effects)
+    assert not any(isinstance(e, CallerSaid) for e in dialogue.events)
+
+
+def test_a_key_cuts_the_greeting():
+    dialogue = ThreeLines()
+    record = call(dialogue, ScriptedCaller(("wait", 200), ("key", "1")))
+    assert [e.digit for e in dialogue.events if isinstance(e, DigitPressed)] == ["1"]
+    assert record.spoken[-1] == "Forty two pounds"
+    (measured,) = record.of(TurnMeasured)
+    assert measured.response_onset_ms <= 40
+
+
+def test_silence_after_the_prompt_is_reported_once_per_listen():
+    dialogue = ThreeLines()
+    call(dialogue, ScriptedCaller(("listen",), ("wait", 3500), ("hang_up",)))
+    assert [type(e) for e in dialogue.events if isinstance(e, NoInput)] == [NoInput]
+
+
+def test_a_short_noise_without_words_is_not_answered():
+    dialogue = ThreeLines()
+    call(dialogue, ScriptedCaller(("listen",), ("say", 200), ("wait", 1500), ("hang_up",)), "")
+    assert not any(isinstance(e, CallerSaid) for e in dialogue.events)
+
+
+def test_long_speech_without_words_is_a_no_match():
+    dialogue = ThreeLines()
+    call(dialogue, ScriptedCaller(("listen",), ("say", 1200), ("wait", 1500), ("hang_up",)), "")
+    assert [e.text for e in dialogue.events if isinstance(e, CallerSaid)] == [""]
+
+
+def test_a_refused_transfer_comes_back_to_the_dialogue():
+    dialogue = ThreeLines()
+    record = call(dialogue, ScriptedCaller(("listen",), ("say", 600)), "agent", transfer_code=486)
+    finished = next(e for e in dialogue.events if isinstance(e, TransferFinished))
+    assert (finished.outcome, finished.sip_code) == ("failed", 486)
+    assert record.transferred_to == "sip:2000@127.0.0.1"
+
+
+def test_a_number_without_a_route_gets_404():
+    core = CallCore(
+        TurnSettings(), BudgetSettings(), HearsTheCaller(), lambda start: None, LineWithoutEcho()
+    )
+    record = VirtualCall(core, engines(), ScriptedCaller()).run(START)
+    assert record.rejected == 404
+    assert record.spoken == []
+
+
+def test_a_hang_up_in_mid_prompt_ends_the_call():
+    dialogue = ThreeLines()
+    record = call(dialogue, ScriptedCaller(("wait", 100), ("hang_up",)))
+    assert record.ended_ms == 100
+    assert isinstance(dialogue.events[-1], CallerHungUp)
+    assert record.of(Persist) == []
+
+
+def test_the_same_call_is_the_same_to_the_byte():
+    one, two = (
+        call(ThreeLines(), ScriptedCaller(("listen",), ("say", 600)), "balance") for _ in range(2)
+    )
+    assert one.bot_audio == two.bot_audio
+    assert one.effects == two.effects
+
+
+def test_a_backchannel_pauses_the_prompt_and_lets_it_go_on():
+    """A "yeah" in mid-sentence: playing pauses, goes on from the same sample, nothing is answered."""
+    dialogue = ThreeLines()
+    record = call(
+        dialogue,
+        ScriptedCaller(("wait", 100), ("say", 400), ("wait", 1500), ("hang_up",)),
+        "yeah",
+        ms_per_character=60,
+    )
+    sent = [type(e.message).__name__ for _, e in record.effects if isinstance(e, ToEdge)]
+    assert sent.index("Pause") < sent.index("Unpause")
+    assert "Clear" not in sent
+    assert not any(isinstance(e, CallerSaid | PromptInterrupted) for e in dialogue.events)
+
+
+def test_what_was_heard_of_a_cut_prompt_is_told_in_words():
+    dialogue = ThreeLines()
+    call(dialogue, ScriptedCaller(("wait", 500), ("say", 500)), "balance", ms_per_character=60)
+    (interrupted,) = [e for e in dialogue.events if isinstance(e, PromptInterrupted)]
+    assert interrupted.heard == "welcome to"
+
+
+def test_the_answer_is_prepared_before_the_turn_is_committed():
+    """Speculation: in the silence after the words, the answer's text is rendered ahead; it is a hit."""
+    record = call(ThreeLines(), ScriptedCaller(("listen",), ("say", 600)), "balance")
+    order = [type(e).__name__ for _, e in record.effects]
+    assert order.index("RenderAhead") < order.index("EndRecognition")
+    (ahead,) = record.of(RenderAhead)
+    assert ahead.text == "Forty two pounds"
+    assert record.of(TurnMeasured)[0].speculation == "hit"
+
+
+def test_preparing_does_nothing_that_the_caller_did_not_commit_to():
+    """A twin decides: nothing is stored, said or hung up for a text that never became a turn."""
+    dialogue = ThreeLines()
+    caller = ScriptedCaller(("listen",), ("say", 600), ("wait", 80), ("hang_up",))
+    record = call(dialogue, caller, "balance")
+    assert record.of(RenderAhead)
+    assert record.of(Persist) == []
+    assert not any(isinstance(e, CallerSaid) for e in dialogue.events)
+
+
+def test_a_caller_who_goes_on_before_the_answer_had_not_finished():
+    """The first part was committed too early: the answer is dropped and both parts are one turn."""
+    opened = []
+
+    def open_dialogue(start):
+        opened.append(ThreeLines())
+        return opened[0]
+
+    core = CallCore(TurnSettings(), BudgetSettings(), HearsTheCaller(), open_dialogue, LineWithoutEcho())
+    caller = ScriptedCaller(("listen",), ("say", 600), ("wait", 240), ("say", 600))
+    record = VirtualCall(core, engines("balance", "please", synthesis_ms=400), caller).run(START)
+    stored = [e.turn.text for e in record.of(Persist)]
+    assert stored == ["balance", "balance please"]
+    sent = [e.message for e in record.of(ToEdge) if isinstance(e.message, BotAudio)]
+    assert {audio.utterance for audio in sent} == {"u1", "u3"}
+
+
+def test_a_late_recogniser_is_not_waited_for():
+    """Its last partial stands for the final result; the caller does not hear the difference as silence."""
+    record = call(ThreeLines(), ScriptedCaller(("listen",), ("say", 600)), "balance", asr_final_ms=5000)
+    assert [e.turn.text for e in record.of(Persist)] == ["balance"]
+    (measured,) = record.of(TurnMeasured)
+    assert measured.stages_ms["asr_final"] == pytest.approx(TurnSettings().asr_limit_ms, abs=20)
+    assert "asr_final" in measured.overspent
+
+
+def test_a_stage_that_overspends_is_named():
+    record = call(ThreeLines(), ScriptedCaller(("listen",), ("say", 600)), "balance", synthesis_ms=200)
+    assert record.of(TurnMeasured)[0].overspent == ("tts_first_audio",)
+
+
+def taken_over(at_edge, speaks, *caller_steps, texts=("balance",)):
+    """A worker that gets a call which another one began."""
+    dialogue = ThreeLines()
+    core = CallCore(
+        TurnSettings(), BudgetSettings(), HearsTheCaller(), lambda start: ThreeLines(), LineWithoutEcho()
+    )
+    core.take_over(dialogue, speaks)
+    resume = Resume(session_id="s1", generation=3, lease=1, utterances=at_edge)
+    start = Start(call_id="c1", session_id="s1", answered=True, edge_monotonic_us=1, resume=resume)
+    record = VirtualCall(core, engines(*texts), ScriptedCaller(*caller_steps)).run(start)
+    return dialogue, record
+
+
+def test_a_worker_that_takes_over_says_only_what_never_reached_the_edge():
+    """No greeting again, no answer: the dialogue goes on, in a generation that the edge accepts."""
+    at_edge = (
+        UtteranceProgress(utterance="u1", played_ms=500, complete=True, finished=True),
+        UtteranceProgress(utterance="u2", played_ms=40, complete=False, finished=False),
+    )
+    speaks = tuple(Speak(utterance=f"u{n}", text=f"sentence {n}") for n in (1, 2, 3))
+    dialogue, record = taken_over(at_edge, speaks, ("listen",), ("say", 600))
+    assert record.spoken == ["sentence 2", "sentence 3", "Forty two pounds"]
+    assert next(e.utterance for e in dialogue.events if isinstance(e, PromptFinished)) == "u1"
+    generations = {e.message.generation for e in record.of(ToEdge) if isinstance(e.message, BotAudio)}
+    assert generations == {3}
+    assert not any(isinstance(e.message, Answer) for e in record.of(ToEdge))
+
+
+def test_the_state_is_kept_with_the_turn_and_before_the_answer():
+    record = call(ThreeLines(), ScriptedCaller(("listen",), ("say", 600)), "balance")
+    order = [type(e).__name__ for _, e in record.effects]
+    kept = order.index("SaveState")
+    assert order[kept - 2 : kept] == ["Persist", "ToEdge"] or order[kept - 1] == "Persist"
+    assert kept < order.index("BeginSynthesis", kept)
+    assert [s.text for s in record.of(SaveState)[0].state.speaks] == ["Forty two pounds"]

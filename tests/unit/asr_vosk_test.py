@@ -1,0 +1,124 @@
+"""The Vosk recogniser: every misuse that kills a process is an exception, any model is taken by path."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voicebot.asr.protocol import UNKNOWN_WORD
+from voicebot.asr.vosk_recogniser import MAX_PHRASES, VoskFactory
+from voicebot.core.errors import ConfigError, RecognitionError
+
+TINY = Path(__file__).parent.parent / "data" / "asr" / "tiny-16k"
+SECOND = np.random.default_rng(1).normal(0, 800, 8000).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return VoskFactory(TINY, warm=False)
+
+
+@pytest.mark.parametrize(
+    "grammar", [[], "yes", [""], ["  "], [1], [b"yes"], {"yes"}, ["y\0es"], ["qwertz"], ["yes"] * (MAX_PHRASES + 1)]
+)  # fmt: skip
+def test_a_grammar_that_vosk_would_crash_on_is_refused(tiny, grammar):
+    """Empty and malformed grammars segfault in C++; here they raise."""
+    with pytest.raises(RecognitionError):
+        tiny.start(grammar)
+
+
+def test_a_grammar_is_normalised(tiny):
+    """Lower case, unknown words replaced, duplicates dropped, [unk] last."""
+    recogniser = tiny.start(["YES  no", "yes no", "yes qwertz", "qwertz"])
+    assert recogniser.phrases == ["yes no", f"yes {UNKNOWN_WORD}", UNKNOWN_WORD]
+
+
+def test_unknown_words_are_reported(tiny):
+    """The doctor can tell which words of a dialplan the model cannot hear."""
+    assert tiny.unknown_words(["yes Qwertz", "asdf", UNKNOWN_WORD]) == ("asdf", "qwertz")
+
+
+def test_use_by_two_threads_is_refused(tiny):
+    """While one thread is inside, another gets an exception instead of corrupting memory."""
+    recogniser = tiny.start(None)
+    recogniser._busy.acquire()
+    errors = []
+
+    def other():
+        for use in (lambda: recogniser.accept(SECOND), recogniser.finish, recogniser.close):
+            try:
+                use()
+            except RecognitionError as error:
+                errors.append(str(error))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(20)
+    recogniser._busy.release()
+    assert len(errors) == 3
+    recogniser.accept(SECOND)
+    recogniser.finish()
+
+
+@pytest.mark.parametrize("end", ["finish", "close"])
+def test_a_recogniser_serves_one_turn(tiny, end):
+    """Nothing but close may follow finish or close."""
+    recogniser = tiny.start(["yes", "no"])
+    recogniser.accept(SECOND)
+    getattr(recogniser, end)()
+    with pytest.raises(RecognitionError, match="one turn"):
+        recogniser.accept(SECOND)
+    with pytest.raises(RecognitionError, match="one turn"):
+        recogniser.finish()
+    recogniser.close()
+    recogniser.close()
+
+
+@pytest.mark.parametrize("pcm", [b"odd", SECOND.astype(np.float32), SECOND.reshape(2, -1), "text", None])
+def test_audio_of_another_kind_is_refused(tiny, pcm):
+    """Half samples, floats, channels and text."""
+    recogniser = tiny.start(None)
+    with pytest.raises(RecognitionError):
+        recogniser.accept(pcm)
+
+
+def test_bytes_and_arrays_are_the_same_audio(tiny):
+    """Both forms, in any cut, give the same final hypothesis."""
+    finals = []
+    for chunks in ([SECOND.tobytes()], [SECOND], np.split(SECOND, 50)):
+        recogniser = tiny.start(None)
+        for chunk in chunks:
+            recogniser.accept(chunk)
+        finals.append(recogniser.finish())
+    assert finals[0] == finals[1] == finals[2]
+    assert finals[0].final
+    assert finals[0].audio_ms == 1000
+
+
+def test_no_audio_gives_no_text(tiny):
+    """Finishing at once, and empty chunks, are allowed."""
+    recogniser = tiny.start(["yes"])
+    assert recogniser.accept(b"") is None
+    assert recogniser.finish().text == ""
+
+
+def test_a_missing_model_is_a_config_error(tmp_path):
+    """Vosk would try to download a model it knows by name."""
+    with pytest.raises(ConfigError):
+        VoskFactory(tmp_path / "vosk-model-en-us")
+
+
+def test_a_model_that_vosk_refuses_is_a_config_error(tmp_path):
+    """The files are there but hold no model."""
+    import shutil
+
+    broken = shutil.copytree(TINY, tmp_path / "broken")
+    (broken / "am" / "final.mdl").write_bytes(b"no model at all")
+    with pytest.raises(ConfigError, match="refuses"):
+        VoskFactory(broken)
+
+
+def test_the_description_names_engine_model_and_rate(tiny):
+    """One line for the log."""
+    assert tiny.description.startswith("vosk, tiny-16k, 16000 Hz")

@@ -1,0 +1,73 @@
+"""An interruption pauses at once and is confirmed or undone by what the caller says."""
+
+import pytest
+
+from voicebot.config.settings import TurnSettings
+from voicebot.core.expectation import Expectation
+from voicebot.turn.barge_in import BargeInJudge, Overlap, Verdict
+
+MENU = Expectation(kind="menu", phrases=("balance", "block my card"), complete=frozenset({"balance"}))
+YES_NO = Expectation(kind="yes_no", phrases=("yes", "yeah", "no", "right"))
+
+
+def overlap(expectation=MENU, *, asking=False, own=()):
+    return Overlap(expectation, asking, tuple(own))
+
+
+def triggered():
+    judge = BargeInJudge(TurnSettings())
+    judge.trigger(1000.0)
+    return judge
+
+
+@pytest.mark.parametrize("text", ["stop", "wait", "agent", "i want to stop", "block card"])
+def test_interrupt_words_and_content_confirm_at_once(text):
+    assert triggered().partial(text, overlap()) is Verdict.CONFIRMED
+
+
+@pytest.mark.parametrize("text", ["", "yeah", "uh-huh", "mm-hmm right", "[unk]"])
+def test_backchannel_noise_and_silence_resume_at_the_deadline(text):
+    judge = triggered()
+    assert judge.partial(text, overlap()) is Verdict.UNDECIDED
+    assert judge.advance(1599.0, overlap()) is Verdict.UNDECIDED
+    assert judge.advance(1600.0, overlap()) is Verdict.RESUMED
+    assert judge.next_deadline_ms() is None
+
+
+def test_the_same_word_is_an_answer_when_we_are_asking():
+    assert triggered().partial("yeah", overlap(YES_NO, asking=True)) is Verdict.CONFIRMED
+    assert triggered().partial("yeah", overlap(YES_NO, asking=False)) is Verdict.UNDECIDED
+
+
+def test_an_expected_answer_confirms_at_once():
+    assert triggered().partial("balance", overlap(asking=True)) is Verdict.CONFIRMED
+
+
+def test_one_content_word_waits_and_then_confirms():
+    judge = triggered()
+    assert judge.partial("mortgage", overlap()) is Verdict.UNDECIDED
+    assert judge.advance(1600.0, overlap()) is Verdict.CONFIRMED
+
+
+def test_our_own_words_coming_back_resume():
+    """Residual echo of the prompt is understood by the recogniser; it must not interrupt the prompt."""
+    own = ["you", "can", "also", "use", "your", "keypad", "to", "enter", "it"]
+    judge = triggered()
+    assert judge.partial("use your keypad", overlap(own=own)) is Verdict.UNDECIDED
+    assert judge.advance(1600.0, overlap(own=own)) is Verdict.RESUMED
+
+
+def test_a_turn_that_ends_early_is_judged_by_its_final_text():
+    assert triggered().turn_ended("balance", overlap(asking=True)) is Verdict.CONFIRMED
+    assert triggered().turn_ended("", overlap()) is Verdict.RESUMED
+
+
+def test_a_key_confirms():
+    assert triggered().key_pressed() is Verdict.CONFIRMED
+
+
+def test_without_a_trigger_nothing_is_decided():
+    judge = BargeInJudge(TurnSettings())
+    assert judge.partial("stop", overlap()) is Verdict.UNDECIDED
+    assert judge.turn_ended("stop", overlap()) is Verdict.UNDECIDED
+    assert judge.key_pressed() is Verdict.UNDECIDED

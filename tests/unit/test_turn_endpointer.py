@@ -1,0 +1,112 @@
+"""The endpointer decides on the caller's audio time alone."""
+
+from voicebot.config.settings import TurnSettings
+from voicebot.core.expectation import Expectation
+from voicebot.turn.endpointer import EndOfTurn, Endpointer, SpeechStart, count_digits
+
+WINDOW = 256
+SETTINGS = TurnSettings()
+
+
+def run(endpointer, pattern, *, start=0, partials=None):
+    """Feed windows ('s' speech, '.' silence, '~' between); returns [(window index, event)]."""
+    events = []
+    for i, mark in enumerate(pattern):
+        if partials and i in partials:
+            endpointer.partial(partials[i])
+        probability = {"s": 0.9, ".": 0.05, "~": 0.4}[mark]
+        event = endpointer.window(probability, start + (i + 1) * WINDOW, WINDOW)
+        if event is not None:
+            events.append((i, event))
+    return events
+
+
+def hold_windows(events):
+    """Windows between the last speech and the commit."""
+    end = next(e for e in events if isinstance(e[1], EndOfTurn))
+    return end[0] + 1 - end[1].end_samples // WINDOW
+
+
+def test_speech_starts_after_enough_windows_and_is_dated_back_to_the_first():
+    """Two windows in a row start a turn at the first one's beginning; a single one does not."""
+    events = run(Endpointer(SETTINGS), "..s..ss")
+    assert events == [(6, SpeechStart(5 * WINDOW))]
+
+
+def test_an_answer_that_is_complete_and_stable_commits_after_the_short_hold():
+    endpointer = Endpointer(SETTINGS)
+    endpointer.expect(Expectation(kind="menu", complete=frozenset({"balance"})))
+    events = run(endpointer, "s" * 10 + "." * 40, partials={4: "balance"})
+    assert events[-1][1].reason == "complete"
+    assert hold_windows(events) * 32 - SETTINGS.hold_complete_ms < 32
+
+
+def test_an_expected_answer_that_could_go_on_holds_a_little_longer():
+    endpointer = Endpointer(SETTINGS)
+    endpointer.expect(Expectation(kind="menu", phrases=("no", "no thank you")))
+    events = run(endpointer, "s" * 10 + "." * 40, partials={4: "no"})
+    assert events[-1][1].reason == "phrase"
+    assert abs(hold_windows(events) * 32 - SETTINGS.hold_phrase_ms) < 33
+
+
+def test_a_partial_that_has_just_changed_is_not_stable():
+    """A complete partial that changes in the silence holds until it has been stable."""
+    endpointer = Endpointer(SETTINGS)
+    endpointer.expect(Expectation(kind="menu", complete=frozenset({"balance"})))
+    events = run(endpointer, "s" * 10 + "." * 40, partials={4: "bal", 13: "balance"})
+    assert events[-1][1].reason == "complete"
+    assert hold_windows(events) * 32 > SETTINGS.hold_complete_ms
+
+
+def test_missing_digits_hold_long_and_all_digits_commit():
+    expectation = Expectation(kind="digits", min_digits=4, max_digits=4)
+    short, full = Endpointer(SETTINGS), Endpointer(SETTINGS)
+    short.expect(expectation)
+    full.expect(expectation)
+    few = run(short, "s" * 10 + "." * 80, partials={5: "one two"})
+    all_four = run(full, "s" * 10 + "." * 80, partials={5: "one double two three"})
+    assert few[-1][1].reason == "digits"
+    assert abs(hold_windows(few) * 32 - SETTINGS.hold_digits_ms) < 33
+    assert all_four[-1][1].reason == "complete"
+
+
+def test_a_trailing_filler_holds_longer_than_an_open_answer():
+    filler, plain = Endpointer(SETTINGS), Endpointer(SETTINGS)
+    one = run(filler, "s" * 10 + "." * 80, partials={5: "i want to"})
+    two = run(plain, "s" * 10 + "." * 80, partials={5: "i want a loan"})
+    assert (one[-1][1].reason, two[-1][1].reason) == ("hesitation", "open")
+    assert hold_windows(one) > hold_windows(two)
+
+
+def test_speech_within_the_hold_continues_the_turn():
+    events = run(Endpointer(SETTINGS), "sss" + "." * 10 + "ss" + "." * 40)
+    ends = [e for _, e in events if isinstance(e, EndOfTurn)]
+    assert len(ends) == 1
+    assert ends[0].end_samples == 15 * WINDOW
+
+
+def test_probabilities_between_the_thresholds_neither_end_nor_extend():
+    """Hysteresis: 0.4 is no new speech and no silence."""
+    events = run(Endpointer(SETTINGS), "sss" + "~" * 60)
+    assert [type(e) for _, e in events] == [SpeechStart]
+
+
+def test_a_turn_is_committed_at_its_maximum_length():
+    endpointer = Endpointer(SETTINGS.model_copy(update={"max_turn_ms": 1000}))
+    events = run(endpointer, "s" * 60)
+    assert events[1][1].reason == "max_turn"
+    assert events[1][0] == 31
+
+
+def test_a_dead_line_ends_the_turn_by_passed_in_time():
+    endpointer = Endpointer(SETTINGS)
+    run(endpointer, "sssss")
+    assert endpointer.stall(400) is None
+    end = endpointer.stall(SETTINGS.hold_open_ms)
+    assert end is not None and end.end_samples == 5 * WINDOW
+    assert not endpointer.in_turn
+
+
+def test_digits_are_counted_with_double_and_triple():
+    assert count_digits(["one", "double", "four", "oh", "triple", "nine"]) == 7
+    assert count_digits([]) == 0

@@ -1,0 +1,222 @@
+"""Decoding graphs from transition-ids, without Kaldi's binaries.
+
+A phone prefix tree expanded to HMM arcs, in Kaldi's *reordered* form (the forward transition enters a
+state, its self-loop follows):
+
+    loop -> [phone_B -> phone_I* -> phone_E : word] -> word end -> loop       or by way of SIL
+
+CTC has no transition probabilities, so arcs inside phones cost nothing. ``[unk]`` is a few phones of
+any kind with a cost for each: a word is believed when it explains the sound no worse than free phones do
+by more than that. For run-time grammars Vosk composes HCLr.fst with a grammar of its own; Gr.fst is the
+language model of free speech.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import kaldifst
+
+from training.lexicon import PHONES, Pronunciation
+from training.lm import Arc
+from training.phone_set import FINAL_OF, SIL, PhoneSet
+
+UNKNOWN = "[unk]"
+UNKNOWN_PHONES = 5
+
+MODEL_CONF = """--min-active=200
+--max-active=3000
+--beam=12.0
+--lattice-beam=2.5
+--acoustic-scale=1.0
+--frame-subsampling-factor=3
+--frames-per-chunk=9
+--endpoint.silence-phones=1
+--endpoint.rule1.min-trailing-silence=60
+--endpoint.rule2.min-trailing-silence=3.0
+--endpoint.rule3.min-trailing-silence=4.0
+--endpoint.rule4.min-trailing-silence=5.0
+--endpoint.rule5.min-utterance-length=60
+"""
+"""The bot decides itself when a turn ends; Vosk's endpointer only guards against endless turns."""
+
+
+class _Builder:
+    def __init__(self, phones: PhoneSet) -> None:
+        self.phones = phones
+        self.fst = kaldifst.StdVectorFst()
+
+    def state(self) -> int:
+        return int(self.fst.add_state())
+
+    def arc(self, source: int, transition: int, word: int, cost: float, target: int) -> None:
+        self.fst.add_arc(source, kaldifst.StdArc(transition, word, cost, target))
+
+    def inner(self, source: int, phone: int, cost: float, target: int) -> None:
+        """A word-internal phone: straight through, or with blanks after it."""
+        t = self.phones.transition
+        short, long, blank = self.state(), self.state(), self.state()
+        self.arc(source, t(phone, 0, 2), 0, cost, short)
+        self.arc(short, t(phone, 0, 0), 0, 0.0, short)
+        self.arc(short, 0, 0, 0.0, target)
+        self.arc(source, t(phone, 0, 1), 0, cost, long)
+        self.arc(long, t(phone, 0, 0), 0, 0.0, long)
+        self.arc(long, t(phone, 1, 2), 0, 0.0, blank)
+        self.arc(blank, t(phone, 1, 1), 0, 0.0, blank)
+        self.arc(blank, 0, 0, 0.0, target)
+
+    def last(self, source: int, phone: int, word: int, cost: float, target: int) -> None:
+        """A word-final phone; it carries the word's label."""
+        t = self.phones.transition
+        final = FINAL_OF[self.phones.phones[phone - 1].topology]
+        inside = self.state()
+        self.arc(source, t(phone, 0, final), word, cost, inside)
+        self.arc(inside, t(phone, 0, 0), 0, 0.0, inside)
+        self.arc(inside, 0, 0, 0.0, target)
+
+
+def build_hcl(
+    phones: PhoneSet,
+    words: dict[str, Iterable[Pronunciation]],
+    numbers: dict[str, int],
+    *,
+    unknown_cost: float,
+    word_cost: float = 0.0,
+) -> kaldifst.StdVectorFst:
+    """The loop of all words.
+
+    Args:
+        phones: Transition-ids.
+        words: Pronunciations of each word.
+        numbers: Label of each word and of ``[unk]``.
+        unknown_cost: Added for each phone of an ``[unk]``.
+        word_cost: Added for each word: fewer insertions, more deletions.
+    """
+    b = _Builder(phones)
+    start, loop, word_end, silence = b.state(), b.state(), b.state(), b.state()
+    b.fst.start = start
+    b.fst.set_final(loop, 0.0)
+    b.fst.set_final(word_end, 0.0)
+    for source in (start, word_end):
+        b.arc(source, 0, 0, 0.0, loop)
+        b.arc(source, phones.transition(SIL, 0, 1), 0, 0.0, silence)
+    b.arc(silence, phones.transition(SIL, 0, 0), 0, 0.0, silence)
+    b.arc(silence, 0, 0, 0.0, loop)
+    nodes: dict[tuple[str, ...], int] = {(): loop}
+
+    def node(prefix: tuple[str, ...]) -> int:
+        if prefix not in nodes:
+            parent = node(prefix[:-1])
+            nodes[prefix] = b.state()
+            b.inner(parent, phones.ids[prefix[-1]], 0.0, nodes[prefix])
+        return nodes[prefix]
+
+    for word, forms in sorted(words.items()):
+        for form in sorted(set(forms)):
+            if len(form) == 1:
+                prefix, last = (), f"{form[0]}_S"
+            else:
+                prefix = (f"{form[0]}_B", *(f"{phone}_I" for phone in form[1:-1]))
+                last = f"{form[-1]}_E"
+            b.last(node(prefix), phones.ids[last], numbers[word], word_cost, word_end)
+    _add_unknown(b, loop, word_end, numbers[UNKNOWN], unknown_cost)
+    return b.fst
+
+
+def _add_unknown(b: _Builder, loop: int, word_end: int, label: int, cost: float) -> None:
+    """``[unk]``: two to UNKNOWN_PHONES phones of any kind.
+
+    Longer unknown speech is several ``[unk]``, each of which pays for a word in the grammar. A loop
+    without end would swallow whole digit strings: one word's price for all of them.
+    """
+    before = loop
+    for length in range(1, UNKNOWN_PHONES):
+        after = b.state()
+        for phone in PHONES:
+            place = "B" if length == 1 else "I"
+            b.inner(before, b.phones.ids[f"{phone}_{place}"], cost, after)
+            b.last(after, b.phones.ids[f"{phone}_E"], label, cost, word_end)
+        before = after
+
+
+def _tool(command: str) -> None:
+    """Run OpenFst's tools; Debian's fstconvert knows the look-ahead type only when preloaded."""
+    library = next(Path("/usr/lib").glob("*/libfstlookahead.so.*"), None)
+    if library is None or not shutil.which("fstconvert"):
+        raise SystemExit("needs the Debian packages libfst-tools and libfst22")
+    environment = {**os.environ, "LD_PRELOAD": str(library)}
+    subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], check=True, env=environment, capture_output=True
+    )
+
+
+def write_graph(
+    folder: Path,
+    phones: PhoneSet,
+    words: dict[str, list[Pronunciation]],
+    arcs: list[Arc],
+    **costs: float,
+) -> None:
+    """Write graph/: HCLr.fst, Gr.fst, words.txt, disambig_tid.int, phones/.
+
+    Args:
+        folder: The graph folder.
+        phones: Transition-ids.
+        words: The vocabulary with pronunciations, without ``[unk]``.
+        arcs: The language model of free speech (`training.lm`).
+        **costs: As `build_hcl`.
+    """
+    (folder / "phones").mkdir(parents=True, exist_ok=True)
+    numbers = {word: index + 1 for index, word in enumerate([*sorted(words), UNKNOWN])}
+    build_hcl(phones, words, numbers, **costs).write(str(folder / "HCL.tmp"))
+    _tool(
+        f"cd '{folder}' && fstarcsort --sort_type=olabel HCL.tmp | "
+        "fstconvert --fst_type=olabel_lookahead --save_relabel_opairs=relabel.tmp - HCLr.fst"
+    )
+    pairs = (line.split() for line in (folder / "relabel.tmp").read_text().splitlines())
+    relabel = {int(old): int(new) for old, new in pairs}
+    numbers = {word: relabel.get(number, number) for word, number in numbers.items()}
+    assert len(set(numbers.values())) == len(numbers)
+    ordered = sorted(numbers.items(), key=lambda item: item[1])
+    lines = ["<eps> 0", *(f"{word} {number}" for word, number in ordered)]
+    (folder / "words.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with (folder / "G.tmp").open("w", encoding="utf-8") as text:
+        for arc in arcs:
+            if arc.target is None:
+                text.write(f"{arc.source} {arc.cost:.4f}\n")
+            else:
+                label = numbers[arc.word] if arc.word else 0
+                text.write(f"{arc.source} {arc.target} {label} {label} {arc.cost:.4f}\n")
+    _tool(
+        f"cd '{folder}' && fstcompile G.tmp | fstarcsort --sort_type=ilabel | "
+        "fstconvert --fst_type=const - Gr.fst"
+    )
+    for name in ("HCL.tmp", "relabel.tmp", "G.tmp"):
+        (folder / name).unlink()
+    (folder / "disambig_tid.int").write_text(f"{phones.transition_count + 1}\n")
+    boundaries = (f"{n} {p.boundary}\n" for n, p in enumerate(phones.phones, start=1))
+    (folder / "phones" / "word_boundary.int").write_text("".join(boundaries))
+
+
+def write_check_graph(folder: Path, phones: PhoneSet) -> list[str]:
+    """A graph in which every frame may be any output at no cost: reads the network out (`export`).
+
+    Returns:
+        The word that stands for each network output; a decode names one per frame.
+    """
+    (folder / "phones").mkdir(parents=True, exist_ok=True)
+    b = _Builder(phones)
+    start = b.state()
+    b.fst.start = start
+    b.fst.set_final(start, 0.0)
+    names = ["blank", *PHONES]
+    for output, name in enumerate(names):
+        phone = SIL if output == 0 else phones.ids[f"{name}_S"]
+        # No self-loop: one path per sequence of outputs, or the lattice would hold all its ties.
+        b.arc(start, phones.transition(phone, 0, 1), output + 1, 0.0, start)
+    b.fst.write(str(folder / "HCLG.fst"))
+    lines = ["<eps> 0", *(f"{name} {output + 1}" for output, name in enumerate(names))]
+    (folder / "words.txt").write_text("\n".join(lines) + "\n")
+    return names

@@ -1,0 +1,23 @@
+"""Which speakers train, tune and test. Needs nothing installed, so that the bot's benchmarks use it too.
+
+A speaker belongs to exactly one split, decided by a hash of the speaker's name, so that adding data
+never moves anybody. FSDD has six speakers only and is split by hand.
+"""
+
+import hashlib
+
+FSDD_SPLIT = {"theo": "test", "yweweler": "test", "nicolas": "dev"}
+HELD_OUT_PERCENT = {"speech_commands": (30, 12), "barista": (40, 10)}
+DEFAULT_HELD_OUT_PERCENT = (8, 6)
+ALWAYS_TRAIN = frozenset({"asterisk_en_allison", "shawnhymel_keywords", "synthetic"})
+
+
+def split_of(source: str, speaker: str) -> str:
+    """The split a speaker of a collection belongs to, for ever: "train", "dev" or "test"."""
+    if source in ALWAYS_TRAIN:
+        return "train"
+    if source == "fsdd":
+        return FSDD_SPLIT.get(speaker.removeprefix("fsdd-"), "train")
+    test, dev = HELD_OUT_PERCENT.get(source, DEFAULT_HELD_OUT_PERCENT)
+    draw = int(hashlib.sha256(f"{source}/{speaker}".encode()).hexdigest()[:8], 16) % 100
+    return "test" if draw < test else "dev" if draw < test + dev else "train"

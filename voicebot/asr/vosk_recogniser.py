@@ -1,0 +1,276 @@
+"""Streaming recognition over Vosk that cannot be misused into an abort.
+
+Vosk is C++: a malformed grammar segfaults, a grammar changed in mid-utterance aborts, two threads in
+one recogniser corrupt memory. Here every such use is a `RecognitionError` before Vosk sees it:
+
+    grammar      checked, lower-cased, words looked up, given to the constructor only
+    threads      one at a time, held by a lock that does not wait
+    life         one recogniser per turn: accept* -> finish -> close
+    audio        converted to bytes, resampled to the model's rate with carried state
+
+A C++ abort that is not on this list still takes the worker process down, which is why workers are
+processes of their own: the supervisor starts the next one and the edge replays the unheard audio.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import vosk
+from numpy.typing import NDArray
+
+from voicebot.asr.protocol import (
+    SAMPLE_RATE_HZ,
+    UNKNOWN_WORD,
+    Alternative,
+    Hypothesis,
+    Pcm,
+    Word,
+)
+from voicebot.asr.vosk_model import ModelDirectory, packaged_model, read_model_directory
+from voicebot.audio.resampler import Resampler
+from voicebot.core.errors import ConfigError, RecognitionError
+
+MAX_PHRASES: Final = 5000
+"""A larger grammar takes longer to build than a caller will wait."""
+
+SAMPLES_PER_MS: Final = SAMPLE_RATE_HZ // 1000
+
+
+class VoskFactory:
+    """A loaded Vosk model, shared by all calls and threads.
+
+    Args:
+        model_path: Any Vosk model directory; None for the packaged narrowband model.
+        alternatives: How many readings a final hypothesis carries; 0 keeps Vosk's own per-word
+            confidences, more than 0 replaces them by the share of the best reading.
+        warm: Decode half a second of silence now, so that the first caller does not wait for it.
+
+    Raises:
+        ConfigError: The directory cannot be used.
+    """
+
+    def __init__(
+        self, model_path: Path | None = None, *, alternatives: int = 0, warm: bool = True
+    ) -> None:
+        self.directory: ModelDirectory = read_model_directory(model_path or packaged_model())
+        self.alternatives = alternatives
+        vosk.SetLogLevel(-1)
+        try:
+            # Always a path: given anything else, Vosk would look for a model to download.
+            self._model = vosk.Model(model_path=str(self.directory.path))
+        except Exception as error:  # Vosk raises the bare class
+            raise ConfigError(
+                f"Vosk refuses the model directory {self.directory.path}", key="asr.model_path"
+            ) from error
+        if warm:
+            recogniser = self.start(None)
+            recogniser.accept(np.zeros(SAMPLE_RATE_HZ // 2, np.int16))
+            recogniser.finish()
+
+    @property
+    def description(self) -> str:
+        """Engine and model in one line."""
+        directory = self.directory
+        kind = "grammars" if directory.grammars else "fixed graph, grammars ignored"
+        return (
+            f"vosk, {directory.path.name}, {directory.sample_rate_hz} Hz, "
+            f"{len(directory.words)} words, {kind}"
+        )
+
+    def unknown_words(self, grammar: Sequence[str]) -> tuple[str, ...]:
+        """Words of a grammar that the model has no pronunciation for, sorted."""
+        words = {word for phrase in grammar for word in phrase.lower().split()}
+        return tuple(sorted(words - self.directory.words - {UNKNOWN_WORD}))
+
+    def start(self, grammar: Sequence[str] | None) -> "VoskRecogniser":
+        """A recogniser for one turn.
+
+        A model with a fixed graph cannot be narrowed: the grammar is checked and then left aside.
+
+        Raises:
+            RecognitionError: The grammar is empty, no list of strings, too long, or knows no word.
+        """
+        phrases = None if grammar is None else self._checked(grammar)
+        return VoskRecogniser(self._model, self.directory, phrases, self.alternatives)
+
+    def _checked(self, grammar: Sequence[str]) -> list[str]:
+        """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last."""
+        # A string is a sequence of strings, and Python callers are not all type-checked.
+        if isinstance(grammar, str) or not isinstance(grammar, Sequence):
+            raise RecognitionError("a grammar must be a list of phrases")
+        if not grammar:
+            raise RecognitionError("a grammar must have at least one phrase; None means free speech")
+        if len(grammar) > MAX_PHRASES:
+            raise RecognitionError(f"a grammar of {len(grammar)} phrases; at most {MAX_PHRASES}")
+        phrases: dict[str, None] = {}
+        for phrase in grammar:
+            if not isinstance(phrase, str):
+                raise RecognitionError(f"a grammar holds phrases, not {type(phrase).__name__}")
+            if "\0" in phrase:
+                raise RecognitionError("a phrase of the grammar holds a NUL")
+            words = [self._known(word) for word in phrase.lower().split()]
+            kept = [word for word in words if word]
+            if any(word != UNKNOWN_WORD for word in kept):
+                phrases[" ".join(kept)] = None
+        if not phrases:
+            raise RecognitionError("the model knows no word of this grammar")
+        if self.directory.has_unknown_word:
+            phrases[UNKNOWN_WORD] = None
+        return list(phrases)
+
+    def _known(self, word: str) -> str:
+        """The word, or its stand-in where the model has no pronunciation."""
+        if word in self.directory.words:
+            return word
+        return UNKNOWN_WORD if self.directory.has_unknown_word else ""
+
+
+class VoskRecogniser:
+    """One call's one turn; made by `VoskFactory.start`."""
+
+    def __init__(
+        self, model: Any, directory: ModelDirectory, phrases: list[str] | None, alternatives: int
+    ) -> None:
+        self.phrases = phrases if directory.grammars else None
+        rate_hz = directory.sample_rate_hz
+        arguments = [model, rate_hz] + ([json.dumps(self.phrases)] if self.phrases else [])
+        self._engine: Any = vosk.KaldiRecognizer(*arguments)
+        self._engine.SetWords(True)
+        if alternatives:
+            self._engine.SetMaxAlternatives(alternatives)
+        self._resampler = Resampler(SAMPLE_RATE_HZ, rate_hz)
+        self._busy = threading.Lock()
+        self._finished = False
+        self._segments: list[Hypothesis] = []
+        self._samples = 0
+        self._text = ""
+        self._text_since_samples = 0
+
+    def accept(self, pcm: Pcm) -> Hypothesis | None:
+        """Take more audio; returns the partial hypothesis when its text changed."""
+        with self._alone():
+            samples = _as_samples(pcm)
+            self._samples += samples.size
+            if samples.size == 0:
+                return None
+            if self._engine.AcceptWaveform(self._resampler.feed(samples).tobytes()):
+                # Vosk's own endpointer closed a segment; the turn is ours to end, so go on.
+                self._segments.append(_final(json.loads(self._engine.Result())))
+            # Between two segments Vosk answers with an empty final result instead of a partial one.
+            partial = json.loads(self._engine.PartialResult()).get("partial", "")
+            text = _joined([*(s.text for s in self._segments), _without_unknown(partial)])
+            if text == self._text:
+                return None
+            self._text, self._text_since_samples = text, self._samples
+            return Hypothesis(text=text, audio_ms=self._samples // SAMPLES_PER_MS)
+
+    @property
+    def partial(self) -> Hypothesis:
+        """The partial hypothesis as it stands, with how long its text has been the same."""
+        return Hypothesis(
+            text=self._text,
+            audio_ms=self._samples // SAMPLES_PER_MS,
+            stable_ms=(self._samples - self._text_since_samples) // SAMPLES_PER_MS,
+        )
+
+    def finish(self) -> Hypothesis:
+        """The final hypothesis of everything given."""
+        with self._alone():
+            self._finished = True
+            tail = self._resampler.flush()
+            if tail.size:
+                self._engine.AcceptWaveform(tail.tobytes())
+            self._segments.append(_final(json.loads(self._engine.FinalResult())))
+            self._engine = None
+            return self._whole()
+
+    def close(self) -> None:
+        """Free the engine's memory."""
+        if not self._busy.acquire(blocking=False):
+            raise RecognitionError("a recogniser was closed while another thread used it")
+        try:
+            self._finished = True
+            self._engine = None
+        finally:
+            self._busy.release()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise RecognitionError("a recogniser was used by two threads at once")
+        try:
+            if self._finished:
+                raise RecognitionError("a recogniser serves one turn: it was finished before")
+            yield
+        finally:
+            self._busy.release()
+
+    def _whole(self) -> Hypothesis:
+        """All segments as one hypothesis."""
+        words = tuple(word for segment in self._segments for word in segment.words)
+        texts = [segment.text for segment in self._segments]
+        spoken = [segment for segment in self._segments if segment.words]
+        confidence = sum(w.confidence for w in words) / len(words) if words else 0.0
+        # Readings of several segments multiply; the last spoken one is where readings still differ.
+        alternatives = spoken[0].alternatives if len(spoken) == 1 else ()
+        return Hypothesis(
+            text=_joined(texts),
+            words=words,
+            confidence=round(confidence, 4),
+            final=True,
+            audio_ms=self._samples // SAMPLES_PER_MS,
+            unknown_words=sum(w.word == UNKNOWN_WORD for w in words),
+            alternatives=alternatives,
+        )
+
+
+def _as_samples(pcm: Pcm) -> NDArray[np.int16]:
+    """Check and view audio as int16 samples."""
+    if isinstance(pcm, bytes):
+        if len(pcm) % 2:
+            raise RecognitionError(f"{len(pcm)} bytes are no whole number of 16-bit samples")
+        return np.frombuffer(pcm, dtype="<i2").astype(np.int16, copy=False)
+    if isinstance(pcm, np.ndarray) and pcm.dtype == np.int16 and pcm.ndim == 1:
+        return pcm
+    raise RecognitionError("audio must be bytes or a one-dimensional int16 array")
+
+
+def _final(result: dict[str, Any]) -> Hypothesis:
+    """One of Vosk's results, with or without alternatives."""
+    if "alternatives" not in result:
+        words = tuple(_word(row, row.get("conf", 0.0)) for row in result.get("result", []))
+        return Hypothesis(text=_without_unknown(result.get("text", "")), words=words, final=True)
+    readings = result["alternatives"]
+    if not readings:
+        return Hypothesis(text="", final=True)
+    scores = np.array([reading["confidence"] for reading in readings])
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    words = tuple(_word(row, float(shares[0])) for row in readings[0].get("result", []))
+    return Hypothesis(
+        text=_without_unknown(readings[0]["text"]),
+        words=words,
+        final=True,
+        alternatives=tuple(
+            Alternative(_without_unknown(reading["text"]), round(float(share), 4))
+            for reading, share in zip(readings, shares, strict=True)
+        ),
+    )
+
+
+def _word(row: dict[str, Any], confidence: float) -> Word:
+    known = 0.0 if row["word"] == UNKNOWN_WORD else min(1.0, max(0.0, confidence))
+    return Word(row["word"], round(row["start"] * 1000), round(row["end"] * 1000), round(known, 4))
+
+
+def _without_unknown(text: str) -> str:
+    return " ".join(word for word in text.split() if word != UNKNOWN_WORD)
+
+
+def _joined(texts: list[str]) -> str:
+    return " ".join(text for text in texts if text)

@@ -1,0 +1,165 @@
+"""The ``voicebot`` command."""
+
+import asyncio
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voicebot.config.load import load_settings
+from voicebot.config.settings import Settings
+from voicebot.core.errors import ConfigError, VoicebotError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="voicebot",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""A voice bot for the telephone.
+
+    Examples:
+
+      voicebot serve                                   the whole bot, bank sample, 127.0.0.1:5060
+
+      VOICEBOT_SIP__PORT=5070 voicebot serve           any setting by environment
+
+      voicebot doctor                                  what is installed and what is missing
+
+      voicebot dialplan check dialplans/bank.yaml      mistakes with file, line and column
+    """,
+)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="YAML settings file.")]
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return load_settings(config)
+    except ConfigError as error:
+        print(f"voicebot: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE) from error
+
+
+def _start(settings: Settings, program: str) -> None:
+    from voicebot.telemetry.log import configure_logging
+
+    configure_logging(settings.log, program=program)
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the whole bot. Ctrl-C lets calls finish, a second one ends them."""
+    from voicebot.supervise import serve as run
+
+    settings = _settings(config)
+    _start(settings, "serve")
+    sip = settings.sip
+    text = f"ready: call sip:bank@{sip.host}:{sip.port}   ('make call' in a second terminal places one)"
+    raise typer.Exit(asyncio.run(run(config, settings.link, ready_text=text)))
+
+
+@app.command()
+def edge(config: ConfigOption = None) -> None:
+    """Run one edge: SIP and RTP of at most four calls, worker elsewhere."""
+    from voicebot.edge.main import run_edge
+
+    settings = _settings(config)
+    _start(settings, "edge")
+    asyncio.run(run_edge(settings))
+
+
+@app.command()
+def worker(config: ConfigOption = None) -> None:
+    """Run one worker: hears, decides and speaks for the edges that connect to its link port."""
+    from voicebot.worker.main import run_worker
+
+    settings = _settings(config)
+    _start(settings, "worker")
+    try:
+        asyncio.run(run_worker(settings))
+    except VoicebotError as error:
+        print(f"voicebot worker: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+
+
+@app.command()
+def doctor(config: ConfigOption = None) -> None:
+    """Say what is installed, what is missing and what to do; fails when calls cannot be answered."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from voicebot.doctor import examine
+
+    settings = _settings(config)
+    colours = {"ok": "green", "warning": "yellow", "missing": "red"}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "what", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    failed = False
+    for finding in examine(settings):
+        failed |= finding.verdict == "missing"
+        verdict = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
+        table.add_row(verdict, finding.subject, finding.detail, finding.advice)
+    Console().print(table)
+    raise typer.Exit(EXIT_FAILED if failed else 0)
+
+
+@app.command()
+def settings(config: ConfigOption = None) -> None:
+    """Print all settings with their values, as YAML that can be edited and given to --config."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    YAML().dump(_settings(config).model_dump(mode="json"), stream)
+    print(stream.getvalue(), end="")
+
+
+@app.command()
+def calls(
+    config: ConfigOption = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many, newest last.")] = 10,
+    call: Annotated[str, typer.Option("--call", help="Only this call id or SIP Call-ID.")] = "",
+) -> None:
+    """Show finished calls: who, when, what was said, where the recording is."""
+    from voicebot.session.call_detail_record import CallDetailLog
+
+    directory = _settings(config).data_dir
+    found = CallDetailLog(directory).read()
+    records = [r for r in found if not call or call in (r.call_id, r.sip_call_id)]
+    for record in records[-last:]:
+        print(
+            f"{record.call_id}  {record.started_at}  {record.caller} -> {record.called}  {record.reason}"
+        )
+        for line in record.transcript:
+            print(f"  {line.at_ms / 1000:7.1f} s  {line.who:6}  {line.text}")
+        if record.recording:
+            print(f"  recording: {record.recording}")
+    if call and not records:
+        print(f"voicebot: no record of call {call} under {directory}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED)
+
+
+def main() -> None:
+    """Entry point of the ``voicebot`` command."""
+    groups = {
+        "dialplan": ("voicebot.dialogue.cli", "Check, test, try and draw dialplans."),
+        "tts": ("voicebot.tts.cli", "Try and calibrate voices."),
+        "console": ("voicebot.console.cli", "Run the web console."),
+        "handoff": ("voicebot.handoff.cli", "Follow handoffs in the terminal."),
+    }
+    own = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    if not own.intersection(sys.argv[1:2]):  # an edge must not load the dialogue and the voices
+        for name, (module, text) in groups.items():
+            app.add_typer(importlib.import_module(module).app, name=name, help=text)
+    app()
+
+
+if __name__ == "__main__":
+    main()

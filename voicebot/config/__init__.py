@@ -1,0 +1,1 @@
+"""Settings and the reading of YAML files with line numbers."""

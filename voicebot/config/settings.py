@@ -1,0 +1,318 @@
+"""Every setting of the product, with its unit and default; one frozen tree.
+
+Order of precedence: environment (``VOICEBOT_SIP__PORT=5070``), then the YAML file given by ``--config``
+or ``VOICEBOT_CONFIG``, then the defaults here. Unknown names are refused in both places. Each program
+passes the sub-tree down, so a part sees only what is its own.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _network(text: str) -> str:
+    ipaddress.ip_network(text, strict=False)
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RegistrationSettings(_Section):
+    """Optional REGISTER to a PBX. The password comes from the environment only."""
+
+    registrar: str = Field("", description="SIP URI of the registrar; empty: do not register")
+    aor: str = Field("", description="address of record, as sip:bot@pbx.example")
+    username: str = ""
+    password_env: str = Field("VOICEBOT_SIP_PASSWORD", description="variable that holds the password")
+    expires_s: int = Field(300, ge=60, le=86400)
+
+
+class SipSettings(_Section):
+    """Signalling."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = 5060
+    advertised_host: str = Field("", description="address in Contact and SDP; empty: host")
+    trunks: tuple[Network, ...] = Field(
+        ("127.0.0.0/8",), description="networks that may call; others are refused with 403"
+    )
+    answer_deadline_ms: int = Field(
+        4000, ge=100, description="from INVITE to our answer, else 503 with Retry-After"
+    )
+    ack_deadline_ms: int = Field(
+        8000, ge=500, description="from our 200 to the ACK, else the slot is freed"
+    )
+    retry_after_s: int = Field(5, ge=1)
+    half_open_after_ms: int = Field(
+        500, ge=0, description="without an ACK for this long a call is half open"
+    )
+    max_half_open_per_source: int = Field(
+        2, ge=1, description="half-open calls of one source; more get 503"
+    )
+    max_call_s: int = Field(3600, ge=1)
+    allow_outgoing: bool = Field(
+        default=False, description="dial and REFER to destinations of the dialplan"
+    )
+    outgoing_hosts: tuple[str, ...] = Field(
+        ("127.0.0.1",), description="hosts that may be dialled or referred to"
+    )
+    registration: RegistrationSettings = RegistrationSettings()
+
+
+class RtpSettings(_Section):
+    """Media."""
+
+    port_min: Port = 16384
+    port_max: Port = 16639
+    codecs: tuple[Literal["PCMU", "PCMA"], ...] = ("PCMU", "PCMA")
+    no_media_timeout_s: float = Field(15.0, gt=0, description="no RTP at all after the answer")
+    media_timeout_s: float = Field(30.0, gt=0, description="RTP stops in mid-call")
+    hold_timeout_s: float = Field(600.0, gt=0, description="no RTP while on hold")
+    jitter_max_ms: int = Field(200, ge=20, le=1000)
+    port_follow_packets: int = Field(
+        10, ge=1, description="packets from a new port before it is followed"
+    )
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.port_max - self.port_min < 15:
+            raise ValueError(
+                "port_max must be at least 15 above port_min (four calls, two legs, RTP and RTCP)"
+            )
+        return self
+
+
+class LinkSettings(_Section):
+    """The WebSocket between edge and worker."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8095
+    standby_workers: int = Field(
+        1, ge=0, le=8, description="warm workers on the ports after port, for when the first one dies"
+    )
+    worker_urls: tuple[str, ...] = Field(
+        (), description="workers the edge may use, in order; empty: host, port and the standbys"
+    )
+    dialect: Literal["voicebot.v1", "media-streams"] = "voicebot.v1"
+    connect_timeout_ms: int = Field(1000, ge=10)
+    heartbeat_ms: int = Field(100, ge=10)
+    heartbeat_limit_ms: int = Field(350, ge=50)
+    resume_grace_ms: int = Field(4000, ge=0, description="how long a call waits for another worker")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The workers to try, in order."""
+        ports = range(self.port, self.port + 1 + self.standby_workers)
+        return self.worker_urls or tuple(f"ws://{self.host}:{port}/" for port in ports)
+
+
+class AsrSettings(_Section):
+    """Recognition."""
+
+    engine: Literal["vosk", "fake"] = "vosk"
+    model_path: Path | None = Field(
+        None, description="any Vosk model directory; empty: the packaged model"
+    )
+    threads: int = Field(2, ge=1, le=64)
+    fake_script: tuple[str, ...] = Field((), description="what the fake engine hears, turn by turn")
+
+
+class LlmSettings(_Section):
+    """The language model behind the router; off unless an endpoint is named."""
+
+    engine: Literal["off", "fake", "openai"] = "off"
+    endpoint: str = ""
+    model: str = ""
+    key_env: str = "VOICEBOT_LLM_KEY"
+    offline: bool = Field(default=False, description="open no connection that leaves the machine")
+    fake_delay_ms: int = Field(0, ge=0)
+
+
+class ToolSettings(_Section):
+    """What dialplans may reach over HTTP."""
+
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="hosts of tools; empty: no tool leaves the machine"
+    )
+
+
+class TtsSettings(_Section):
+    """Synthesis."""
+
+    engine: Literal["flite", "espeak", "tone", "coqui"] = "flite"
+    voice: str = "rms"
+    fallback: tuple[Literal["flite", "espeak", "tone"], ...] = ("espeak",)
+    model_path: Path | None = Field(None, description="Coqui model directory")
+    tone_delay_ms: int = Field(0, ge=0)
+    deadline_ms: int = Field(700, ge=50, description="to the first audio, else the next voice speaks")
+    cache_bytes: int = Field(32_000_000, ge=0)
+    threads: int = Field(
+        32, ge=1, le=64, description="utterances begun at once; the CPU is shared fairly"
+    )
+
+
+class TurnSettings(_Section):
+    """End of turn and barge-in. Hold times count from the end of speech as the detector sees it."""
+
+    speech_probability: float = Field(
+        0.5, gt=0, lt=1, description="silero probability that means speech"
+    )
+    silence_probability: float = Field(0.35, gt=0, lt=1)
+    speech_start_windows: int = Field(2, ge=1, description="windows of 32 ms in a row that start a turn")
+    barge_in_ms: int = Field(100, ge=32, description="speech during a prompt that interrupts it")
+    barge_in_confirm_ms: int = Field(
+        600, ge=0, description="time in which a pause is confirmed or undone"
+    )
+    barge_in_content_words: int = Field(2, ge=1, description="words that confirm without more waiting")
+    interrupt_words: tuple[str, ...] = (
+        "stop",
+        "wait",
+        "agent",
+        "operator",
+        "no",
+        "cancel",
+        "help",
+        "repeat",
+    )
+    backchannel_words: tuple[str, ...] = (
+        "uh-huh",
+        "mm-hmm",
+        "mhm",
+        "yeah",
+        "yes",
+        "ok",
+        "okay",
+        "right",
+        "sure",
+        "um",
+        "uh",
+        "hmm",
+        "ah",
+        "oh",
+    )
+    hold_complete_ms: int = Field(100, ge=0, description="the answer is complete and stable")
+    hold_phrase_ms: int = Field(300, ge=0, description="an expected answer that could still go on")
+    hold_digits_ms: int = Field(1500, ge=0, description="fewer digits than asked for")
+    hold_open_ms: int = Field(600, ge=0, description="open answer, or no partial yet")
+    hold_hesitation_ms: int = Field(1500, ge=0, description="ends in a filler or a conjunction")
+    stable_partial_ms: int = Field(100, ge=0, description="unchanged for this long means stable")
+    speculate_after_ms: int = Field(64, ge=0, description="silence after which the answer is prepared")
+    max_speculations: int = Field(3, ge=0, description="per turn; 0 switches working ahead off")
+    merge_window_ms: int = Field(600, ge=0, description="speech this soon after a commit takes it back")
+    asr_limit_ms: int = Field(400, ge=0, description="then the last partial stands for the final result")
+    max_turn_ms: int = Field(20_000, ge=1000)
+    pause_ramp_ms: int = Field(20, ge=0, le=200)
+    preroll_ms: int = Field(
+        400, ge=0, description="audio before the detected start that the recogniser gets"
+    )
+
+    @model_validator(mode="after")
+    def _hysteresis(self) -> Self:
+        if self.silence_probability > self.speech_probability:
+            raise ValueError("silence_probability must not be above speech_probability")
+        return self
+
+
+class BudgetSettings(_Section):
+    """What each stage of a turn may cost; more is logged with the name of the stage."""
+
+    endpoint_ms: int = Field(
+        300, ge=0, description="from the last speech packet to the commit, closed answers"
+    )
+    asr_ms: int = Field(80, ge=0)
+    llm_ms: int = Field(120, ge=0)
+    tts_ms: int = Field(70, ge=0)
+    network_ms: int = Field(30, ge=0)
+
+
+class RecordingSettings(_Section):
+    """Stereo recordings; the consent sentence is the dialplan's first step."""
+
+    enabled: bool = True
+
+
+class HandoffSettings(_Section):
+    """How callers are handed to people."""
+
+    agents: Literal["sip", "console"] = Field(
+        "sip", description="sip: dial the queue's address; console: wait until somebody accepts there"
+    )
+    wait_s: float = Field(120.0, gt=0, description="in the console's queue, then the queue is dialled")
+    announce_s: float = Field(
+        30.0, ge=0, description="a waiting caller hears the place so often; 0: never"
+    )
+    callback_digit: str = Field(
+        "2", pattern=r"^[0-9*#]?$", description="asks for a call back while waiting; empty: not offered"
+    )
+    accept_digit: str = Field("1", pattern=r"^[0-9*#]$")
+    accept_timeout_s: float = Field(15.0, gt=0, description="from the end of the brief to the digit")
+    countries: tuple[str, ...] = Field((), description="E.164 country codes that may be called")
+    home_country: str = Field("", description="country code of numbers that begin with 0")
+    verified_by: tuple[str, ...] = Field(
+        ("check_passcode",), description="tools whose success identifies the caller"
+    )
+    webhook_url: str = Field("", description="gets the context, signed; empty: none")
+    webhook_key_env: str = Field(
+        "VOICEBOT_HANDOFF_KEY", description="variable with the key that signs the webhook"
+    )
+
+
+class ConsoleUser(_Section):
+    """Somebody who may log in; ``voicebot console password`` prints the hash."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")
+    role: Literal["viewer", "agent", "supervisor", "admin"] = "viewer"
+    password_hash: str = ""
+    sip: str = Field("", description="the telephone on which accepted calls ring")
+    skills: tuple[str, ...] = ()
+
+
+class ConsoleSettings(_Section):
+    """The web console."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = 8090
+    public_hosts: tuple[str, ...] = Field(
+        (), description="further Host headers that are ours (behind a proxy)"
+    )
+    token_env: str = Field(
+        "VOICEBOT_CONSOLE_TOKEN", description="variable with the bearer token; empty: one is made"
+    )
+    users: tuple[ConsoleUser, ...] = ()
+    session_hours: float = Field(12.0, gt=0)
+
+
+class LogSettings(_Section):
+    """Logs: JSON lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(_Section):
+    """The whole tree."""
+
+    data_dir: Path = Field(Path("var"), description="recordings, call records, session store")
+    dialplan: Path = Path("dialplans/bank.yaml")
+    sip: SipSettings = SipSettings()
+    rtp: RtpSettings = RtpSettings()
+    link: LinkSettings = LinkSettings()
+    asr: AsrSettings = AsrSettings()
+    llm: LlmSettings = LlmSettings()
+    tools: ToolSettings = ToolSettings()
+    tts: TtsSettings = TtsSettings()
+    turn: TurnSettings = TurnSettings()
+    budget: BudgetSettings = BudgetSettings()
+    recording: RecordingSettings = RecordingSettings()
+    handoff: HandoffSettings = HandoffSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,100 @@
+// Waiting callers: drawn anew when the queue changes, at most five times a second; waits count in place.
+import { openAudio } from "/static/call-audio.js";
+import { clock, element, get, line, listen, may, notice, post } from "/static/common.js";
+
+const home = document.getElementById("waiting");
+let shown = [];
+let due = 0;
+
+function act(path, label, kind = "") {
+  return element("button", { class: kind, onclick: async () => { if (await post(path.url, path.body ? path.body() : {})) refresh(); } }, label);
+}
+
+function card(w) {
+  const wait = element("span", { class: "wait" }, clock(w.waited_s));
+  const base = `/api/handoffs/${encodeURIComponent(w.handoff_id)}`;
+  const buttons = element("p", { class: "row" });
+  if (may("agent")) {
+    if (w.state === "waiting") {
+      buttons.append(
+        act({ url: `${base}/accept`, body: () => ({ sip: document.getElementById("sip").value }) }, "Accept", "primary"),
+        element("button", { onclick: () => takeHere(w, base) }, "Accept in the browser"),
+        act({ url: `${base}/decline` }, "Decline"),
+      );
+    }
+    buttons.append(act({ url: `${base}/take-back` }, "Take back to the bot"));
+    if (may("supervisor")) buttons.append(act({ url: `/api/calls/${encodeURIComponent(w.call_id)}/hang-up` }, "Hang up", "danger"));
+  }
+  const node = element(
+    "article",
+    { class: w.urgency === "high" ? "card high" : "card", "data-handoff": w.handoff_id },
+    element("h2", {}, w.caller_name || w.caller || "unknown"),
+    element(
+      "p", {},
+      ...(w.position ? [element("span", { class: "badge" }, `#${w.position}`)] : []),
+      element("span", { class: "badge" }, w.queue),
+      element("span", { class: w.urgency === "high" ? "badge high" : "badge" }, `urgency ${w.urgency}`),
+      element("span", { class: w.verified === "yes" ? "badge good" : "badge" }, w.verified === "yes" ? "identified" : "not identified"),
+      element("span", { class: "badge" }, w.state === "waiting" ? "waits " : `${w.state} `, wait),
+      ...(w.taken_by ? [element("span", { class: "badge" }, `with ${w.taken_by}`)] : []),
+    ),
+    element("p", {}, w.summary),
+    ...(w.note ? [element("p", {}, element("strong", {}, "Note: "), w.note)] : []),
+    element("details", {}, element("summary", {}, "Last words"), element("ol", { class: "transcript" }, ...w.turns.map((t, n) => line({ turn: n, ...t })))),
+    buttons,
+  );
+  if (may("supervisor")) {
+    const id = `note-${w.handoff_id}`;
+    const text = element("input", { id, maxlength: "500" });
+    node.append(element("p", { class: "row" }, element("label", { for: id }, "Whisper note"), text,
+      element("button", { onclick: async () => { if (await post(`${base}/note`, { text: text.value })) refresh(); } }, "Send")));
+  }
+  return { node, wait, w, at: Date.now() };
+}
+
+let conversation = null;
+
+async function takeHere(w, base) {
+  if (conversation) return notice("You are talking already.");
+  if (!(await post(`${base}/accept`, { sip: "browser" }))) return;
+  const bar = document.getElementById("talking");
+  const over = () => {
+    conversation = null;
+    bar.hidden = true;
+    refresh();
+  };
+  conversation = await openAudio(`/talk/${encodeURIComponent(w.handoff_id)}`, { talk: true, ended: over });
+  document.getElementById("talking-with").textContent = w.caller_name || w.caller || "unknown";
+  bar.hidden = false;
+  document.getElementById("end-talk").focus();
+}
+document.getElementById("end-talk").addEventListener("click", () => conversation && conversation.close());
+
+async function refresh() {
+  due = 0;
+  const { waiting, callbacks, agents } = await get("/api/waiting");
+  const typing = document.activeElement && home.contains(document.activeElement) && document.activeElement.tagName === "INPUT";
+  if (typing && document.activeElement.value) { due = setTimeout(refresh, 1000); return; }
+  shown = waiting.map(card);
+  home.replaceChildren(...shown.map((s) => s.node));
+  document.getElementById("none").hidden = waiting.length > 0;
+  document.getElementById("callbacks").replaceChildren(...callbacks.map((c) =>
+    element("li", { class: "row" }, `${c.number} (${c.queue})`,
+      ...(may("agent") ? [element("button", { onclick: async () => { if (await post(`/api/callbacks/${c.callback_id}/done`)) refresh(); } }, "Done")] : []))));
+  document.getElementById("no-callbacks").hidden = callbacks.length > 0;
+  showAgents(agents);
+}
+
+function showAgents(agents) {
+  document.getElementById("agents").replaceChildren(
+    ...Object.entries(agents).map(([name, status]) => element("li", { class: "badge" }, `${name}: ${status}`)));
+}
+
+setInterval(() => {
+  for (const s of shown) s.wait.textContent = clock(s.w.waited_s + (Date.now() - s.at) / 1000);
+}, 1000);
+listen((event) => {
+  if (event.event === "agents") showAgents(event.agents);
+  if ((event.event === "queue" || event.event === "calls") && !due) due = setTimeout(refresh, 200);
+});
+refresh().catch(() => notice("The console cannot be reached."));

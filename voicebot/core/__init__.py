@@ -1,0 +1,1 @@
+"""The vocabulary: errors, ids, expectations. Imports nothing of ours."""

@@ -1,0 +1,187 @@
+"""Menus and slots to be asked for: prompts, escalation, and what may be said."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from voicebot.asr.spoken import DIGITS
+from voicebot.config.located_yaml import YamlPath
+from voicebot.core.expectation import Expectation
+from voicebot.dialogue import model_steps, program
+from voicebot.dialogue.compile_parts import PartCompiler
+from voicebot.dialogue.compiling import GAVE_UP
+from voicebot.dialogue.intent_router import IntentRouter
+from voicebot.dialogue.matching import NO_PHRASES, YES_PHRASES, normalise
+
+DIGIT_WORDS = (*DIGITS, "oh", "double", "triple")
+
+
+def _implied(intent: str) -> tuple[str, ...]:
+    match intent:
+        case "yes":
+            return YES_PHRASES
+        case "no":
+            return NO_PHRASES
+        case _:
+            return ()
+
+
+class QuestionCompiler(PartCompiler):
+    """Compiles steps that wait for the caller."""
+
+    def _reprompt(
+        self,
+        rule: model_steps.NoInputRule | model_steps.NoMatchRule,
+        path: YamlPath,
+        then: str,
+        label: str,
+    ) -> program.Reprompt:
+        block = self._branch(rule.then, (*path, "then"), label, then)
+        return program.Reprompt(rule.retries, self._templates(rule.say, (*path, "say")), block)
+
+    def _waiting(
+        self,
+        ask: Sequence[str],
+        help_text: str,
+        options: model_steps.StepOptions,
+        paths: tuple[YamlPath, YamlPath],
+        label: str,
+    ) -> program.Waiting:
+        text_path, path = paths
+        defaults = self._defaults
+        barge_in = options.barge_in or defaults.barge_in
+        low = options.low_confidence or defaults.low_confidence
+        rules = []
+        for kind in ("no_input", "no_match"):
+            common = getattr(defaults, kind)
+            then = self._branch(
+                common.then, ("defaults", kind, "then"), f"<default {kind} {label}>", GAVE_UP
+            )
+            own = getattr(options, kind)
+            place: YamlPath = (*path, kind) if own is not None else ("defaults", kind)
+            rules.append(
+                self._reprompt(own, place, then, f"{label}.{kind}")
+                if own is not None
+                else program.Reprompt(common.retries, self._templates(common.say, (*place, "say")), then)
+            )
+        no_input = options.no_input or defaults.no_input
+        low_path: YamlPath = (
+            (*path, "low_confidence") if options.low_confidence else ("defaults", "low_confidence")
+        )
+        return program.Waiting(
+            ask=self._templates(ask, (*text_path, "ask")),
+            help=self._template(help_text, (*text_path, "help")) if help_text else None,
+            speech_barge_in=barge_in.speech,
+            dtmf_barge_in=barge_in.dtmf,
+            no_input_ms=no_input.timeout,
+            no_input=rules[0],
+            no_match=rules[1],
+            low_confidence=low.below,
+            when_low=low.do,
+            confirm=self._template(low.say, (*low_path, "say")),
+            confirm_keyed=self._template(low.say_keyed, (*low_path, "say_keyed")),
+        )
+
+    def _menu(self, menu: model_steps.Menu, path: YamlPath, label: str) -> program.AskMenu:
+        branches: dict[str, str] = {}
+        keys: dict[str, str] = {}
+        for index, choice in enumerate(menu.choices):
+            place: YamlPath = (*path, "choices", index)
+            if choice.intent in branches:
+                self._problem((*place, "intent"), f"intent {choice.intent!r} stands in this menu twice")
+            if (choice.goto is None) == (choice.then is None):
+                self._problem(place, "needs exactly one of 'goto' and 'then'")
+            if choice.goto is not None:
+                self._known(choice.goto, self._source.flows, "flow", (*place, "goto"))
+                name = f"{label}.{choice.intent}"
+                self._blocks[name] = (program.Goto(choice.goto),)
+                branches[choice.intent] = name
+            else:
+                branches[choice.intent] = self._branch(
+                    choice.then, (*place, "then"), f"{label}.{choice.intent}"
+                )
+            if choice.dtmf is not None:
+                if choice.dtmf in keys:
+                    self._problem(
+                        (*place, "dtmf"), f"key {choice.dtmf} is {keys[choice.dtmf]!r} already"
+                    )
+                keys[choice.dtmf] = choice.intent
+        examples = {c.intent: tuple(c.examples) + _implied(c.intent) for c in menu.choices}
+        rules = self._source.router
+        router = IntentRouter(
+            {**self._global_examples, **examples},
+            out_of_scope=rules.out_of_scope,
+            accept=rules.fast.accept,
+            confirm=rules.fast.confirm,
+        )
+        phrases = [p for texts in examples.values() for p in texts]
+        return program.AskMenu(
+            waiting=self._waiting(menu.ask, menu.help, menu, (path, path), label),
+            branches=branches,
+            keys=keys,
+            router=router,
+            expectation=self._closed(
+                "menu", (*phrases, *(c.intent.replace("_", " ") for c in menu.choices))
+            ),
+        )
+
+    def _closed(self, kind: Any, phrases: Sequence[str]) -> Expectation:
+        """What may be said: the phrases and the globals; each of them whole ends the turn early."""
+        own = tuple(dict.fromkeys(p for p in (normalise(p) for p in phrases) if p))
+        everything = tuple(dict.fromkeys((*own, *self._global_phrases)))
+        # a phrase that another one goes on from must wait: "balance" before "balance of my card"
+        complete = frozenset(p for p in everything if not any(q.startswith(f"{p} ") for q in everything))
+        return Expectation(kind=kind, phrases=everything, complete=complete)
+
+    def _collect(
+        self, name: str, step: model_steps.CollectStep, path: YamlPath, label: str
+    ) -> program.CollectSlot:
+        slot = self._source.slots[name]
+        text_path: YamlPath = ("slots", name)
+        options: model_steps.StepOptions = step
+        if slot.fail is not None or slot.retries is not None:
+            default = step.no_match or self._defaults.no_match
+            retries = default.retries if slot.retries is None else slot.retries
+            options = step.model_copy(
+                update={
+                    "no_match": default.model_copy(
+                        update={"retries": retries, "then": slot.fail or default.then}
+                    )
+                }
+            )
+        waiting = self._waiting(slot.ask, slot.help, options, (text_path, path), label)
+        match slot.type:
+            case "digits":
+                low, high = slot.digit_range
+                expectation = Expectation(
+                    kind="digits",
+                    phrases=(*DIGIT_WORDS, *self._global_phrases),
+                    complete=frozenset(self._global_phrases),
+                    min_digits=low,
+                    max_digits=high,
+                )
+            case "yes_no":
+                expectation = self._closed("yes_no", (*YES_PHRASES, *NO_PHRASES))
+            case "choice":
+                texts = [p for o, ps in slot.options.items() for p in (*ps, o.replace("_", " "))]
+                expectation = self._closed("choice", texts)
+            case "number" | "money" | "date" | "time" as kind:
+                # the recogniser has the words of these kinds; what is added are the globals
+                expectation = Expectation(
+                    kind=kind, phrases=self._global_phrases, complete=frozenset(self._global_phrases)
+                )
+            case "phone":
+                low, high = slot.digit_range
+                expectation = Expectation(
+                    kind="digits",
+                    phrases=(*DIGIT_WORDS, "plus", *self._global_phrases),
+                    complete=frozenset(self._global_phrases),
+                    min_digits=low,
+                    max_digits=high,
+                )
+            case _:
+                expectation = Expectation(kind="free", complete=frozenset(self._global_phrases))
+        if "speech" not in slot.input:
+            expectation = Expectation(
+                kind="menu", phrases=self._global_phrases, complete=frozenset(self._global_phrases)
+            )
+        return program.CollectSlot(name, waiting, expectation)

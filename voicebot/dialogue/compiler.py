@@ -1,0 +1,92 @@
+"""Turns a checked model into a program, and reports every name that does not exist.
+
+Dialplan (shape is right) ─► names, conditions, templates, hours ─► CompiledDialplan
+"""
+
+from voicebot.config.located_yaml import LocatedData, YamlPath
+from voicebot.core.errors import DialplanError
+from voicebot.dialogue import model, program
+from voicebot.dialogue.compile_steps import StepCompiler
+from voicebot.dialogue.compiling import GAVE_UP, GOODBYE, ON_ERROR
+from voicebot.dialogue.matching import NO_PHRASES, YES_PHRASES, PhraseMatcher, normalise
+from voicebot.dialogue.rendering import speech_locale
+
+RETURN = "<handoff return>"
+
+
+def compile_dialplan(
+    source: model.Dialplan, located: LocatedData
+) -> tuple[program.CompiledDialplan, list[DialplanError]]:
+    """The program, and what is wrong with the plan; it must not run unless that list is empty."""
+    compiler = _Compiler(source, located)
+    return compiler.compile(), compiler.problems
+
+
+class _Compiler(StepCompiler):
+    """All of it."""
+
+    def compile(self) -> program.CompiledDialplan:
+        source = self._source
+        self._blocks[GOODBYE] = (program.End("completed"),)
+        sorry = self._template(source.defaults.gave_up, ("defaults", "gave_up"))
+        self._blocks[GAVE_UP] = (program.Say((sorry,), False, True, None), program.End("gave_up"))
+        self._blocks[ON_ERROR] = ()
+        self._flow = ON_ERROR
+        error_path: YamlPath = ("defaults", "on_error")
+        self._blocks[ON_ERROR] = (
+            program.Say(
+                (self._template(source.defaults.on_error.say, (*error_path, "say")),), False, True, None
+            ),
+            program.Goto(
+                self._branch(
+                    source.defaults.on_error.then, (*error_path, "then"), "<error>.then", GOODBYE
+                )
+            ),
+        )
+        examples = {g.intent: tuple(g.examples) for g in source.globals}
+        self._global_examples = examples
+        self._global_phrases = tuple(dict.fromkeys(normalise(p) for ps in examples.values() for p in ps))
+        slots = {name: self._slot(name, slot) for name, slot in source.slots.items()}
+        for flow, steps in source.flows.items():
+            self._flow = flow
+            self._steps(flow, steps, ("flows", flow))
+        self._flow = "<globals>"
+        rules = {g.intent: self._global(n, g) for n, g in enumerate(source.globals)}
+        self._resolve_retries()
+        for index, route in enumerate(source.routes):
+            self._known(route.flow, source.flows, "flow", ("routes", index, "flow"))
+        for name, tool in source.tools.items():
+            self._tool(name, tool)
+        handoff = source.handoff
+        goto = handoff.return_.goto
+        if goto is not None:
+            self._known(goto, source.flows, "flow", ("handoff", "return", "goto"))
+        self._blocks[RETURN] = (
+            program.Say(
+                (self._template(handoff.return_.say, ("handoff", "return", "say")),), True, True, None
+            ),
+            program.Goto(goto) if goto is not None else program.End("nobody_free"),
+        )
+        return program.CompiledDialplan(
+            source=source,
+            name=source.name,
+            locale=speech_locale(source.locale),
+            timezone=self._zone(),
+            blocks=self._blocks,
+            slots=slots,
+            collected={
+                (b, op.slot): n
+                for b, ops in self._blocks.items()
+                for n, op in enumerate(ops)
+                if isinstance(op, program.CollectSlot)
+            },
+            globals=rules,
+            global_keys=self._global_keys(),
+            global_matcher=PhraseMatcher(examples),
+            hours={name: self._hours(name, hours) for name, hours in source.hours.items()},
+            yes_no=self._closed("yes_no", (*YES_PHRASES, *NO_PHRASES)),
+            on_error=ON_ERROR,
+            handoff_return=RETURN,
+            filler=self._template(source.defaults.budget.filler, ("defaults", "budget", "filler")),
+            handoff_say=self._template(handoff.say, ("handoff", "say")) if handoff.say else None,
+        )

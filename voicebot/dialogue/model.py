@@ -1,0 +1,268 @@
+"""What may stand in a dialplan file: one model per thing, unknown keys refused.
+
+The models only check the shape; ``compiler`` checks that names exist, ``checker`` that the plan makes
+sense. Nothing here knows files or lines: ``loader`` puts the place to each error.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+)
+
+from voicebot.dialogue.model_steps import Branch, Defaults, SimpleStep, Step
+from voicebot.dialogue.model_types import (
+    DurationMs,
+    Key,
+    Model,
+    Name,
+    OneOrMany,
+    Outcome,
+    Texts,
+    ValueType,
+    as_list,
+)
+
+
+class RouteMatch(Model):
+    """Every key given must match; a list means any of it."""
+
+    to: Annotated[list[str], BeforeValidator(as_list), OneOrMany()] | None = None
+    from_: Annotated[list[str], BeforeValidator(as_list), OneOrMany()] | None = Field(None, alias="from")
+    trunk: Annotated[list[str], BeforeValidator(as_list), OneOrMany()] | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+
+
+class Route(Model):
+    """Which flow answers which call; the first match wins."""
+
+    match: RouteMatch
+    flow: Name
+    vars: dict[Name, JsonValue] = Field(default_factory=dict)
+
+
+class Hours(Model):
+    """Weekly opening hours and closed days, in the plan's time zone."""
+
+    weekly: dict[str, str | list[str]]
+    closed_on: list[str] = Field(default_factory=list)
+
+
+class GlobalIntent(Model):
+    """Heard at any step."""
+
+    intent: Name
+    examples: list[str] = Field(default_factory=list)
+    dtmf: Key | None = None
+    do: Literal["repeat", "help", "go_back", "cancel"] | None = None
+    goto: "Name | SimpleStep | None" = None
+    say: str = ""
+
+
+class Validation(Model):
+    """What a value must be; ``webhook`` is a tool that says whether it is acceptable.
+
+    ``min`` and ``max`` hold for number, money, date and time; a date may also be ``today``.
+    """
+
+    webhook: Name | None = None
+    min: str | int | float | None = None
+    max: str | int | float | None = None
+    fail: str = "I can't find that."
+
+
+SlotType = Literal[
+    "digits",
+    "number",
+    "money",
+    "date",
+    "time",
+    "choice",
+    "name",
+    "spelling",
+    "phone",
+    "yes_no",
+    "text",
+]
+
+
+InputWay = Literal["speech", "dtmf"]
+
+
+def _both_ways() -> list[InputWay]:
+    return ["speech", "dtmf"]
+
+
+class Slot(Model):
+    """One typed piece of information."""
+
+    type: SlotType
+    ask: Texts
+    help: str = ""
+    length: int | None = Field(None, ge=1, le=32)
+    min_length: int | None = Field(None, ge=1, le=32)
+    max_length: int | None = Field(None, ge=1, le=32)
+    options: dict[Name, list[str]] = Field(default_factory=dict)
+    dtmf: dict[Key, Name] = Field(default_factory=dict)
+    currency: str = ""
+    past: bool = False
+    sensitive: bool = False
+    input: list[InputWay] = Field(default_factory=_both_ways)
+    read_back: Literal["none", "grouped", "digits", "value"] = "none"
+    confirm: Literal["low", "always", "never"] = "low"
+    retries: int | None = Field(None, ge=0, le=9)
+    fail: "Branch | None" = None
+    validate_: Validation | None = Field(None, alias="validate")
+
+    @property
+    def digit_range(self) -> tuple[int, int]:
+        """Fewest and most digits (or letters) of a value."""
+        if self.length is not None:
+            return self.length, self.length
+        low = self.min_length or (7 if self.type == "phone" else 1)
+        return low, self.max_length or max(low, 15 if self.type == "phone" else 20)
+
+
+class Tool(Model):
+    """Something outside that answers a question or does something.
+
+    ``answer_from`` lets the language model answer the question in the first slot of ``send``, out of
+    these texts only; the value is called ``answer``. ``fixture`` answers where there is no address, in
+    tests and ``chat``, and when the host of the address is not in the installation's list of allowed
+    hosts.
+    """
+
+    post: str | None = None
+    get: str | None = None
+    fixture: Name | None = None
+    answer_from: Annotated[list[str], BeforeValidator(as_list), OneOrMany()] | None = None
+    timeout: DurationMs = Field(3000, ge=50, le=30_000)
+    retries: int = Field(0, ge=0, le=3)
+    send: list[Name] = Field(default_factory=list)
+    secret: str | None = None
+    idempotency: Literal["call_id"] | None = None
+    returns: dict[Name, ValueType] = Field(default_factory=dict)
+
+
+class FixtureRow(Model):
+    """One answer of a fixture, when all values of ``when`` are equal to what is sent."""
+
+    when: dict[Name, JsonValue] = Field(default_factory=dict)
+    outcome: Outcome = "ok"
+    values: dict[Name, JsonValue] = Field(default_factory=dict)
+
+
+class Queue(Model):
+    """Where callers are handed to."""
+
+    sip: str
+    ring: DurationMs = 25_000
+    mode: Literal["blind", "warm", "attended"] = "blind"
+    priority: Literal["low", "normal", "high"] = "normal"
+    announce: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class HandoffReturn(Model):
+    """What happens when nobody took the call."""
+
+    say: str = "Nobody is free just now."
+    goto: Name | None = None
+    offer: list[Literal["wait", "callback", "continue"]] = Field(default_factory=list)
+
+
+class HandoffRules(Model):
+    """How callers are handed over."""
+
+    say: str = ""
+    return_: HandoffReturn = Field(default_factory=HandoffReturn, alias="return")
+    context: dict[str, JsonValue] = Field(default_factory=dict)
+    accept: dict[str, JsonValue] = Field(default_factory=dict)
+    outcomes: dict[str, str] = Field(default_factory=dict)
+
+
+class FastRules(Model):
+    """Probabilities of the local classifier."""
+
+    accept: float = Field(0.45, ge=0, le=1)
+    confirm: float = Field(0.2, ge=0, le=1)
+
+
+class LlmRules(Model):
+    """When and for what the language model is asked; without this section it never is."""
+
+    model: str = ""
+    deadline: DurationMs = Field(350, ge=50, le=5000)
+    allow: list[Name] = Field(default_factory=list)
+    slots: list[Name] = Field(default_factory=list)
+    on_timeout: Literal["fast", "no_match"] = "fast"
+
+
+class RouterRules(Model):
+    """How utterances are mapped to intents."""
+
+    fast: FastRules = Field(default_factory=FastRules)
+    llm: LlmRules | None = None
+    out_of_scope: list[str] = Field(default_factory=list)
+
+
+class TestTurn(Model):
+    """One line of a test: exactly one of these."""
+
+    bot: str | None = None
+    caller: str | None = None
+    confidence: float = 1.0
+    dtmf: str | None = None
+    silence: bool | None = None
+    hears_not: str | None = None
+    ends: str | None = None
+    hands_to: Name | None = None
+
+
+class PlanTest(Model):
+    """A test of the plan, run without any network."""
+
+    name: str
+    at: str = "2026-11-23T10:00"
+    to: str | None = None
+    caller: str = "+442071234567"
+    stub: dict[Name, JsonValue] = Field(default_factory=dict)
+    turns: list[TestTurn]
+
+
+class Dialplan(Model):
+    """One application."""
+
+    version: Literal[1]
+    name: str
+    locale: str = "en-GB"
+    timezone: str = "UTC"
+    routes: list[Route] = Field(min_length=1)
+    hours: dict[Name, Hours] = Field(default_factory=dict)
+    defaults: Defaults = Field(default_factory=Defaults)
+    globals: list[GlobalIntent] = Field(default_factory=list)
+    slots: dict[Name, Slot] = Field(default_factory=dict)
+    tools: dict[Name, Tool] = Field(default_factory=dict)
+    fixtures: dict[Name, list[FixtureRow]] = Field(default_factory=dict)
+    router: RouterRules = Field(default_factory=RouterRules)
+    queues: dict[Name, Queue] = Field(default_factory=dict)
+    handoff: HandoffRules = Field(default_factory=HandoffRules)
+    flows: dict[Name, list[Step]] = Field(min_length=1)
+    tests: list[PlanTest] = Field(default_factory=list)
+
+
+def model_path(location: tuple[Any, ...], data: object) -> tuple[str | int, ...]:
+    """The path in the file for a place in the model: union tags and list wrapping are no keys."""
+    path: list[str | int] = []
+    here = data
+    for part in location:
+        if isinstance(here, Mapping):
+            there = part in here
+        else:
+            there = isinstance(here, list) and isinstance(part, int) and part < len(here)
+        if there:
+            path.append(part)
+            here = here[part]  # type: ignore[index]  # one of the two containers, just checked
+    return tuple(path)

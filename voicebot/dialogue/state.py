@@ -1,0 +1,74 @@
+"""What a conversation remembers; all of it fits into JSON, so that another worker can go on."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+WaitKind = Literal["menu", "slot", "tool", "validate", "handoff", "transfer", "router"]
+
+
+class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about a call when it comes in; ``now`` is the wall clock at the answer."""
+
+    session_id: str
+    called: str
+    now: datetime
+    caller: str = ""
+    headers: dict[str, str] = {}
+    trunk: str = ""
+
+
+class Frame(msgspec.Struct):
+    """A place in the program: the next operation of ``block``.
+
+    ``required`` marks a flow that ``require`` runs: ``goto`` inside it stays inside.
+    """
+
+    block: str
+    index: int = 0
+    required: bool = False
+
+
+class Wait(msgspec.Struct):
+    """What the conversation waits for, and how often it has asked.
+
+    ``candidate`` is an answer that was not sure and is being confirmed; ``buffer`` holds digits of an
+    answer that is not complete yet.
+    """
+
+    kind: WaitKind
+    block: str
+    index: int
+    slot: str = ""
+    no_inputs: int = 0
+    no_matches: int = 0
+    buffer: str = ""
+    candidate: str = ""
+    candidate_by: str = "speech"
+    candidate_confidence: float = 1.0
+    request: str = ""
+    queue: str = ""
+    reason: str = ""
+
+
+class ConversationState(msgspec.Struct):
+    """The whole memory of one conversation."""
+
+    frames: list[Frame] = []
+    variables: dict[str, Any] = {}
+    slots: dict[str, Any] = {}
+    wait: Wait | None = None
+    turns: int = 0
+    utterances: int = 0
+    requests: int = 0
+    attempts: dict[str, int] = {}
+    said: list[str] = []
+    swallow: str = ""
+    further: list[str] = []
+    heard: str = ""
+    heard_type: str = ""
+    last_slot: str = ""
+    menu_frames: list[Frame] = []
+    failures: int = 0
+    over: bool = False

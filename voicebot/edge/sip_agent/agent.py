@@ -1,0 +1,255 @@
+"""All SIP dialogs of the process: who may call, what is polled, how it ends."""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from voicebot.config.settings import RtpSettings, SipSettings
+from voicebot.edge import peer_text
+from voicebot.edge.sdp import MediaTarget
+from voicebot.edge.signalling import CallAcceptor, IncomingCall, LegEnd, LegEvents, MediaPort
+from voicebot.edge.sip_agent.callbacks import PjAccount, PjCall
+from voicebot.edge.sip_agent.leg import PjSipLeg
+from voicebot.edge.sip_agent.library import (
+    ConferenceBridge,
+    account_config,
+    library_call_limit,
+    start_endpoint,
+)
+from voicebot.rtp.source_guard import IpNetwork, media_address_allowed
+from voicebot.telemetry.log import get_logger
+
+_POLL_BUSY_S: Final = 0.010
+_POLL_IDLE_S: Final = 0.020
+_MAX_EVENTS_PER_POLL: Final = 16
+_WATCH_POLLS: Final = 500
+_BRIDGE_POLLS: Final = 5
+_log = get_logger()
+
+
+class PjSipAgent:
+    """The signalling of this process; see ``signalling.SipAgent``.
+
+    Args:
+        sip: Signalling settings.
+        rtp: Media settings, for the codecs.
+        acceptor: Who takes calls in.
+    """
+
+    def __init__(self, sip: SipSettings, rtp: RtpSettings, acceptor: CallAcceptor) -> None:
+        self._sip = sip
+        self._codecs = rtp.codecs
+        self._acceptor = acceptor
+        self._trunks = tuple(ipaddress.ip_network(n, strict=False) for n in sip.trunks)
+        # A leg that we dial sends its media from the host that we may dial.
+        self._media_networks = (*self._trunks, *_literal_hosts(sip.outgoing_hosts))
+        self._polls = 0
+        self._endpoint: Any = None
+        self._account: PjAccount | None = None
+        self._legs: set[PjSipLeg] = set()
+        self._deferred: deque[Callable[[], Any]] = deque()
+        self._limit = 0
+        self._bridge: ConferenceBridge | None = None
+        self.draining = False
+        self.counters: Counter[str] = Counter()
+
+    # ------------------------------------------------------------------ for the edge
+
+    @property
+    def call_limit(self) -> int:
+        """See ``SipAgent``."""
+        return self._limit
+
+    @property
+    def live_calls(self) -> int:
+        """See ``SipAgent``."""
+        return len(self._legs)
+
+    @property
+    def library_ports(self) -> int:
+        """Ports of the library's conference bridge: itself and one for each call."""
+        return 0 if self._bridge is None else self._bridge.ports()
+
+    def dial(
+        self,
+        uri: str,
+        headers: dict[str, str],
+        events: LegEvents,
+        media: MediaPort,
+    ) -> PjSipLeg | None:
+        """See ``SipAgent``."""
+        if self._account is None or len(self._legs) >= self._limit:
+            return None
+        leg = PjSipLeg(self)
+        leg.events = events
+        leg.media = media
+        self._legs.add(leg)
+        return leg if leg.make_call(self._account, uri, headers) else None
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Open the SIP socket.
+
+        Raises:
+            ConfigError: The address cannot be used.
+        """
+        self._endpoint = start_endpoint(self._sip, self._codecs)
+        self._limit = library_call_limit()
+        self._bridge = ConferenceBridge()
+        self._account = PjAccount(self)
+        self._account.create(account_config(self._sip))
+
+    async def run(self) -> None:
+        """Serve the library until cancelled."""
+        while True:
+            self.poll()
+            await asyncio.sleep(_POLL_BUSY_S if self._legs else _POLL_IDLE_S)
+
+    def poll(self) -> None:
+        """One turn: what the library has, then what it led to."""
+        for _ in range(_MAX_EVENTS_PER_POLL):
+            if self._endpoint.libHandleEvents(0) <= 0:
+                break
+        self._polls += 1
+        if self._bridge is not None and self._polls % _BRIDGE_POLLS == 0:
+            self._bridge.tick()
+        if self._polls % _WATCH_POLLS == 0:
+            for leg in list(self._legs):
+                leg.notice_lost_end()
+        while self._deferred:
+            action = self._deferred.popleft()
+            try:
+                action()
+            except Exception:  # noqa: BLE001 - one call's mistake must not end the others
+                _log.exception("sip_event_failed")
+
+    async def end_calls(self, *, limit_s: float = 2.0) -> None:
+        """Hang up what is live and wait until it is gone, for a while."""
+        for leg in list(self._legs):
+            leg.hang_up({})
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit_s
+        self.poll()  # what the hang-ups led to is told here, even when no dialog is left
+        while self._legs and loop.time() < deadline:
+            await asyncio.sleep(_POLL_BUSY_S)
+            self.poll()
+        for leg in self._legs:
+            if leg.events is not None:  # its BYE was not answered: the owner need not wait for that
+                leg.events.on_ended(LegEnd(408, "no response to BYE", by_far_end=False))
+
+    async def stop(self) -> None:
+        """End what is live and take the library down; nothing of it may survive."""
+        if self._endpoint is None:
+            return
+        await self.end_calls(limit_s=0.2)
+        if self._legs:
+            # A call object alive after libDestroy aborts the process; leaving at once is the clean way.
+            _log.warning("sip_calls_left_at_exit", calls=len(self._legs))
+            sys.stderr.flush()
+            os._exit(0)
+        if self._account is not None:
+            self._account.shutdown()
+            self._account.release()
+            self._account = None
+        self._bridge = None
+        gc.collect()
+        self._endpoint.libDestroy()
+        self._endpoint = None
+
+    # ------------------------------------------------------------------ library callbacks
+
+    def defer(self, action: Callable[[], Any]) -> None:
+        """Run something once the library has returned."""
+        self._deferred.append(action)
+
+    def reserve_media(self) -> MediaPort:
+        """An RTP socket for a leg whose body is being written."""
+        return self._acceptor.reserve_media()
+
+    def count(self, name: str) -> None:
+        """Count something that is not worth a log line each time."""
+        self.counters[name] += 1
+
+    def forget(self, leg: PjSipLeg) -> None:
+        """A dialog is gone."""
+        self._legs.discard(leg)
+
+    def may_send_to(self, target: MediaTarget) -> bool:
+        """Whether media may go there: SDP may name any host."""
+        return target.is_hold or media_address_allowed(target.address, target.port, self._media_networks)
+
+    def incoming(self, prm: Any) -> None:
+        """An INVITE arrived: own its call object, decide after the library has returned."""
+        assert self._account is not None
+        message = prm.rdata.wholeMsg
+        source = str(prm.rdata.srcAddress).rpartition(":")[0]
+        leg = PjSipLeg(self, source)
+        leg.adopt(PjCall(leg, self._account, prm.callId))
+        self._legs.add(leg)
+        leg.offered(message)
+        headers = peer_text.parse_sip_headers(message)
+        first: dict[str, str] = {}
+        for name, value in headers:
+            first.setdefault(name, value)
+        caller = peer_text.parse_name_address(first.get("from", ""))
+        call = IncomingCall(
+            sip_call_id=peer_text.clean_peer_text(first.get("call-id", "")),
+            caller=caller.user,
+            caller_name=caller.display_name,
+            called=peer_text.parse_name_address(peer_text.request_uri(message)).user,
+            source_address=source,
+            headers=peer_text.dialplan_headers(headers),
+        )
+        self.defer(lambda: self._admit(leg, call))
+
+    def _admit(self, leg: PjSipLeg, call: IncomingCall) -> None:
+        retry = {"Retry-After": str(self._sip.retry_after_s)}
+        # Honest callers ACK within a round trip, also when four of them call in the same moment.
+        overdue_s = time.monotonic() - self._sip.half_open_after_ms / 1000
+        half_open = sum(
+            other is not leg
+            and not other.confirmed
+            and other.source_address == leg.source_address
+            and other.created_s <= overdue_s
+            for other in self._legs
+        )
+        if not self._from_trunk(leg.source_address):
+            self.count("source_refused")
+            leg.reject(403, {})
+        elif self.draining:
+            self.count("draining_refused")
+            leg.reject(503, retry)
+        elif half_open >= self._sip.max_half_open_per_source:
+            self.count("half_open_refused")
+            leg.reject(503, retry)
+        else:
+            try:
+                if leg.media is None:  # a late offer is written when we answer
+                    leg.media = self.reserve_media()
+                self._acceptor.on_incoming(leg, call)
+            except Exception:  # noqa: BLE001 - one call's mistake must not end the others
+                _log.exception("call_not_accepted")
+                leg.hang_up({}, code=500)
+
+    def _from_trunk(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._trunks if network.version == parsed.version)
+
+
+def _literal_hosts(hosts: Iterable[str]) -> tuple[IpNetwork, ...]:
+    networks = []
+    for host in hosts:
+        with contextlib.suppress(ValueError):  # a name: its media must come from a trunk's network
+            networks.append(ipaddress.ip_network(host))
+    return tuple(networks)

@@ -1,0 +1,123 @@
+"""The edge's side of a call's link: the first worker, and the next one when it dies.
+
+CONNECTING ──link──► SERVING ──closed, or silent too long──► SEARCHING ──link──► SERVING
+│                                                           │
+└── nobody in time: OverloadError                           └── grace over: on_worker_gone
+"""
+
+import asyncio
+from typing import Final, Protocol
+
+from voicebot.config.settings import LinkSettings
+from voicebot.core.errors import OverloadError
+from voicebot.link.client import EdgeLink, LinkClient
+from voicebot.link.codec import FromEdge, FromWorker
+from voicebot.link.messages import DIALECT_VOICEBOT_V1
+from voicebot.telemetry.log import get_logger
+
+_WATCH_S: Final = 0.05
+_RETRY_S: Final = 0.05
+_log = get_logger()
+
+
+class LinkOwner(Protocol):
+    """Who speaks through the link."""
+
+    def on_worker_message(self, message: FromWorker) -> None:
+        """A message of the worker, in order."""
+
+    def on_worker_lost(self) -> None:
+        """The worker is gone; another one is being looked for."""
+
+    def on_worker_found(self) -> None:
+        """A link to a worker is open: introduce the call (``Start``, and what it missed)."""
+
+    def on_worker_gone(self) -> None:
+        """No worker was found in time."""
+
+
+class CallLink:
+    """The link of one call through all its workers.
+
+    Args:
+        client: Opens links; shared by the calls of the process.
+        settings: Times.
+        owner: Who speaks.
+    """
+
+    def __init__(self, client: LinkClient, settings: LinkSettings, owner: LinkOwner) -> None:
+        self._client = client
+        self._settings = settings
+        self._owner = owner
+        self._link: EdgeLink | None = None
+        self.workers_lost = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody hears what is sent."""
+        return self._link is not None and not self._link.closed
+
+    @property
+    def dialect(self) -> str:
+        """Dialect of the links of this call."""
+        return self._client.dialect
+
+    def send(self, message: FromEdge) -> None:
+        """Queue a message; thrown away while there is no worker."""
+        if self._link is not None:
+            self._link.send(message)
+
+    async def run(self) -> None:
+        """Serve until the owner cancels, or no worker is left.
+
+        Raises:
+            OverloadError: No worker took the call at its beginning.
+        """
+        self._link = await self._client.connect()
+        self._owner.on_worker_found()
+        while True:
+            await self._serve(self._link)
+            lost = self._link
+            self._link = None
+            self.workers_lost += 1
+            _log.warning("worker_lost", url=lost.url, close_code=lost.close_code)
+            self._owner.on_worker_lost()
+            self._link = await self._search(avoid=lost.url)
+            if self._link is None:
+                self._owner.on_worker_gone()
+                return
+            _log.info("worker_found", url=self._link.url)
+            self._owner.on_worker_found()
+
+    async def close(self) -> None:
+        """Flush and close what is open."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    async def _serve(self, link: EdgeLink) -> None:
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(link))
+            while (message := await link.receive()) is not None:
+                self._owner.on_worker_message(message)
+            watch.cancel()
+
+    async def _watch(self, link: EdgeLink) -> None:
+        if link.dialect != DIALECT_VOICEBOT_V1:
+            return  # the other dialect has no heartbeats
+        limit_us = self._settings.heartbeat_limit_ms * 1000
+        while (left_us := limit_us - link.silent_us) > 0:  # noqa: ASYNC110 - the link has no such event
+            await asyncio.sleep(max(left_us / 1e6, _WATCH_S))
+        _log.warning("worker_silent", url=link.url, silent_ms=link.silent_us // 1000)
+        await link.abort()
+
+    async def _search(self, avoid: str) -> EdgeLink | None:
+        try:
+            async with asyncio.timeout(self._settings.resume_grace_ms / 1000):
+                while True:
+                    try:
+                        return await self._client.connect(avoid=avoid)
+                    except OverloadError:
+                        await asyncio.sleep(_RETRY_S)
+        except TimeoutError:
+            return None

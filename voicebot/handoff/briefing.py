@@ -1,0 +1,34 @@
+"""What is said to the colleague before the caller is put through, and to the caller while waiting."""
+
+from voicebot.handoff.context import HandoffContext
+
+MAX_BRIEF_CHARS = 320  # about twenty seconds of speech: nobody listens longer
+
+
+def spoken_brief(context: HandoffContext, *, accept_digit: str) -> str:
+    """The brief: who, why, and the key that takes the call."""
+    number = spoken_number(context.caller)
+    caller = f"Call from {number}. " if number else "Call from an unknown number. "
+    prompt = f" Press {accept_digit} to accept."
+    room = MAX_BRIEF_CHARS - len(caller) - len(prompt)
+    summary = context.summary
+    if len(summary) > room:
+        summary = summary[:room].rsplit(" ", 1)[0].rstrip(".,;") + "."
+    return caller + summary + prompt
+
+
+def spoken_number(caller: str) -> str:
+    """A telephone number digit by digit; names stay as they are when they are plain words."""
+    digits = [c for c in caller if c.isdigit()]
+    if len(digits) >= 3 and all(c in "+0123456789-. ()" for c in caller):
+        return " ".join((["plus"] if caller.startswith("+") else []) + digits)
+    return caller if caller.isalnum() else ""
+
+
+def spoken_position(position: int, wait_s: int | None) -> str:
+    """Where the caller stands in the queue; ``position`` counts from 1."""
+    where = "You are next." if position <= 1 else f"You are number {position} in the queue."
+    if wait_s is None:
+        return where
+    minutes = max(1, round(wait_s / 60))
+    return f"{where} The wait is about {minutes} minute{'s' if minutes > 1 else ''}."

@@ -1,0 +1,446 @@
+"""One handoff, pure: link messages and time in, commands out.
+
+    blind     REFERRING ── NOTIFY 200 ─► bridged            (the edge says BYE)
+                  └─ refused, NOTIFY ≥ 300, silence ─► failed
+
+    warm      DIALLING ─ answered ─► BRIEFING ─ digit ─► JOINING ─► TALKING ─ leg ends ─► bridged
+                  │ busy, declined,     │ hangs up, no digit            └─ take_back ─► returned
+                  │ no answer           ▼
+                  └────────────► next target ─► returned
+                  └─ no free leg ─► blind
+
+    console   WAITING ─ accept(address) ─► DIALLING (no brief: the console shows it) …
+                  │ accept_here ─► TALKING through the console: no leg at all
+                  └─ waited too long ─► the queue's own targets, warm
+
+Several targets of one try ring together: the first that accepts wins, the others are hung up. Whatever
+happens ends in one ``Finished``; after ``returned`` and ``failed`` the caller is the bot's again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Literal
+
+from voicebot.link.messages import (
+    Bridge,
+    Dial,
+    LegDtmf,
+    LegEnded,
+    LegPlayed,
+    Result,
+    Transfer,
+    TransferProgress,
+    Unbridge,
+)
+
+Mode = Literal["blind", "warm", "console"]
+Outcome = Literal["bridged", "returned", "voicemail", "failed"]
+
+NO_SLOT_REASON: Final = "no free call slot"
+REFER_LIMIT_MS: Final = 65_000  # the edge itself gives up after 60 s; this is for an edge that does not
+DIAL_GRACE_MS: Final = 5_000
+JOIN_LIMIT_MS: Final = 3_000
+COLLEAGUE_LIMIT_MS: Final = 5_000  # a browser sends 50 frames a second, silence included
+_NO_ANSWER: Final = frozenset({408, 480, 487})
+_BUSY: Final = frozenset({486, 600})
+_DECLINED: Final = frozenset({403, 404, 410, 603, 604, 607})
+
+
+class Stage(Enum):
+    """Where a handoff stands."""
+
+    NEW = "new"
+    REFERRING = "referring"
+    WAITING = "waiting"
+    DIALLING = "dialling"
+    BRIEFING = "briefing"
+    JOINING = "joining"
+    TALKING = "talking"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffPlan:
+    """What is to be tried.
+
+    Attributes:
+        request: Id of the dialogue's request; ids of link requests begin with it.
+        mode: How to begin.
+        tries: Targets that ring together, try after try; SIP URIs that passed the rules.
+        voicemail: A try that counts as voicemail; it is dialled last and needs no digit.
+        headers: Go with each INVITE and REFER.
+        brief: What the colleague hears; empty puts the caller through at once.
+        accept_digit: The key that accepts.
+        ring_ms: How long one try may ring.
+        accept_ms: From the end of the brief to the key.
+        wait_ms: How long the caller waits for somebody in the console.
+    """
+
+    request: str
+    mode: Mode
+    tries: tuple[tuple[str, ...], ...]
+    voicemail: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    brief: str = ""
+    accept_digit: str = "1"
+    ring_ms: int = 25_000
+    accept_ms: int = 15_000
+    wait_ms: int = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class SayToLeg:
+    """Speak to a dialled leg; ``LegPlayed`` of the same utterance tells when it was heard."""
+
+    leg: str
+    utterance: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCaller:
+    """The caller hears music from now on (True), or nothing of ours any more (False)."""
+
+    music: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageChanged:
+    """For those who watch: queue entry, console, log."""
+
+    stage: Stage
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The handoff is over; ``code`` is the SIP status behind the outcome, 0 when there was none."""
+
+    outcome: Outcome
+    code: int
+    reason: str
+
+
+Command = Dial | Bridge | Unbridge | Transfer | SayToLeg | HoldCaller | StageChanged | Finished
+Happening = Result | TransferProgress | LegEnded | LegDtmf | LegPlayed
+
+
+@dataclass(slots=True)
+class _Leg:
+    name: str
+    uri: str
+    answered: bool = False
+
+
+class Handoff:
+    """The state of one handoff.
+
+    Args:
+        plan: What to try.
+        may_call: Tells why a URI must not be called, empty when it may; asked before every dial.
+    """
+
+    def __init__(self, plan: HandoffPlan, may_call: Callable[[str], str]) -> None:
+        self._plan = plan
+        self._may_call = may_call
+        self._stage = Stage.NEW
+        self._next_try = 0
+        self._legs: dict[str, _Leg] = {}
+        self._legs_made = 0
+        self._winner: _Leg | None = None
+        self._briefed = False
+        self._skip_brief = False
+        self._voicemail = False
+        self._due_ms: float | None = None
+        self._music = False
+        self._here = False
+        self._last = (0, "no target")
+
+    @property
+    def stage(self) -> Stage:
+        """Where it stands."""
+        return self._stage
+
+    @property
+    def over(self) -> bool:
+        """Whether ``Finished`` was given."""
+        return self._stage is Stage.OVER
+
+    @property
+    def talking(self) -> bool:
+        """Whether caller and colleague hear each other; the bot is silent."""
+        return self._stage in {Stage.JOINING, Stage.TALKING}
+
+    def next_deadline_ms(self) -> float | None:
+        """When ``advance`` has something to do."""
+        return self._due_ms
+
+    # ------------------------------------------------------------ inputs
+
+    def begin(self, now_ms: float) -> list[Command]:
+        """Start."""
+        if self._plan.mode == "blind":
+            return self._refer(now_ms)
+        if self._plan.mode == "console":
+            self._due_ms = now_ms + self._plan.wait_ms
+            return [*self._enter(Stage.WAITING), *self._hold()]
+        return self._dial_next(now_ms)
+
+    def accept(self, uri: str, now_ms: float) -> list[Command]:
+        """A colleague took the waiting caller in the console and wants the call at ``uri``."""
+        if self._stage is not Stage.WAITING:
+            return []
+        why = self._may_call(uri)
+        if why:
+            return [StageChanged(Stage.WAITING, f"refused: {why}")]
+        self._skip_brief = True
+        return self._dial((uri,), now_ms)
+
+    def accept_here(self, now_ms: float) -> list[Command]:
+        """A colleague took the waiting caller and talks through the console: no leg is needed."""
+        if self._stage is not Stage.WAITING:
+            return []
+        self._here = True
+        self.colleague_heard(now_ms)
+        return [*self._release(), *self._enter(Stage.TALKING, "in the browser")]
+
+    def colleague_heard(self, now_ms: float) -> None:
+        """Audio of a colleague in the browser came; without any the caller is taken back."""
+        if self._here:
+            self._due_ms = now_ms + COLLEAGUE_LIMIT_MS
+
+    def colleague_done(self) -> list[Command]:
+        """The colleague in the browser ended the conversation."""
+        if not self._here or self.over:
+            return []
+        return self._finish("bridged", 200, "colleague hung up")
+
+    @property
+    def here(self) -> bool:
+        """Whether caller and colleague talk through the console now."""
+        return self._here and self._stage is Stage.TALKING
+
+    def take_back(self, reason: str) -> list[Command]:
+        """Give the caller back to the bot, whatever was going on."""
+        if self._stage in {Stage.OVER, Stage.REFERRING}:
+            return []
+        return self._finish("returned", 0, reason)
+
+    def caller_gone(self) -> list[Command]:
+        """The caller hung up: nobody is left to be put through."""
+        if self.over:
+            return []
+        talked = self._stage is Stage.TALKING
+        return self._finish("bridged" if talked else "failed", 0, "caller hung up")
+
+    def handle(self, item: Happening, now_ms: float) -> list[Command]:
+        """Take what the edge reports; what does not belong to this handoff changes nothing."""
+        if self.over:
+            return []
+        match item:
+            case Result():
+                return self._result(item, now_ms)
+            case TransferProgress():
+                if self._stage is Stage.REFERRING and item.final and item.request == self._id("refer"):
+                    return self._referred(item.code, item.reason)
+                return []
+            case LegEnded():
+                return self._leg_ended(item.leg, item.code or 487, item.reason, now_ms)
+            case LegDtmf():
+                ours = self._winner is not None and item.leg in self._legs
+                if ours and self._stage is Stage.BRIEFING and item.digit == self._plan.accept_digit:
+                    return self._join(self._legs[item.leg], now_ms)
+                return []
+            case LegPlayed():
+                if self._stage is Stage.BRIEFING and item.leg in self._legs and not self._briefed:
+                    self._briefed = True
+                    self._due_ms = now_ms + self._plan.accept_ms
+                return []
+
+    def advance(self, now_ms: float) -> list[Command]:
+        """Let time pass."""
+        if self._due_ms is None or now_ms < self._due_ms:
+            return []
+        self._due_ms = None
+        match self._stage:
+            case Stage.REFERRING:
+                return self._finish("failed", 408, "no outcome of the transfer")
+            case Stage.WAITING:
+                self._last = (480, "nobody accepted in time")
+                return self._dial_next(now_ms)
+            case Stage.DIALLING:
+                self._last = (408, "no answer")
+                return self._drop_legs() + self._dial_next(now_ms)
+            case Stage.BRIEFING:
+                self._last = (480, "not accepted")
+                return self._drop_legs() + self._dial_next(now_ms)
+            case Stage.TALKING:
+                return self._finish("returned", 0, "colleague gone")
+            case Stage.JOINING:
+                return self._finish("failed", 500, "the edge did not connect the legs")
+            case _:
+                return []
+
+    # ------------------------------------------------------------ blind
+
+    def _refer(self, now_ms: float) -> list[Command]:
+        uri = next((uri for group in self._plan.tries for uri in group), "")
+        why = self._may_call(uri) if uri else "no target"
+        if why:
+            return self._finish("failed", 403, why)
+        self._due_ms = now_ms + REFER_LIMIT_MS
+        transfer = Transfer(request=self._id("refer"), uri=uri, headers=self._plan.headers)
+        # Music stops: the far end plays its own ringing, and a REFER must not wait for ours.
+        return [*self._enter(Stage.REFERRING), *self._release(), transfer]
+
+    def _referred(self, code: int, reason: str) -> list[Command]:
+        if 200 <= code < 300:
+            return self._finish("bridged", code, reason or "transferred")
+        return self._finish("failed", code, reason or "the transfer failed")
+
+    # ------------------------------------------------------------ warm
+
+    def _dial_next(self, now_ms: float) -> list[Command]:
+        while self._next_try < len(self._plan.tries):
+            targets = self._plan.tries[self._next_try]
+            self._next_try += 1
+            allowed = tuple(uri for uri in targets if not self._may_call(uri))
+            if allowed:
+                self._skip_brief = False
+                return self._dial(allowed, now_ms)
+            self._last = (403, next((self._may_call(uri) for uri in targets), "no target"))
+        if self._plan.voicemail and not self._voicemail and not self._may_call(self._plan.voicemail):
+            self._voicemail = self._skip_brief = True
+            return self._dial((self._plan.voicemail,), now_ms)
+        code, reason = self._last
+        person_missing = code in _NO_ANSWER | _BUSY | _DECLINED - {403}
+        return self._finish("returned" if person_missing else "failed", code, reason)
+
+    def _dial(self, targets: tuple[str, ...], now_ms: float) -> list[Command]:
+        self._briefed = False
+        self._winner = None
+        self._due_ms = now_ms + self._plan.ring_ms + DIAL_GRACE_MS
+        commands: list[Command] = [*self._enter(Stage.DIALLING, ", ".join(targets)), *self._hold()]
+        for uri in targets:
+            self._legs_made += 1
+            name = f"{self._plan.request}l{self._legs_made}"
+            self._legs[name] = _Leg(name, uri)
+            commands.append(
+                Dial(
+                    request=self._id(name),
+                    leg=name,
+                    uri=uri,
+                    headers=self._plan.headers,
+                    timeout_s=self._plan.ring_ms / 1000,
+                )
+            )
+        return commands
+
+    def _result(self, result: Result, now_ms: float) -> list[Command]:
+        if self._stage is Stage.REFERRING and result.request == self._id("refer"):
+            if result.ok:
+                return self._referred(result.code or 200, result.reason)
+            return self._finish("failed", result.code, result.reason or "the transfer was refused")
+        if result.request == self._id("join"):
+            return self._joined(result)
+        leg = next((leg for leg in self._legs.values() if self._id(leg.name) == result.request), None)
+        if leg is None:
+            return []
+        if result.ok:
+            return self._answered(leg, now_ms)
+        no_slot = result.code == 503 and result.reason.startswith(NO_SLOT_REASON)
+        if no_slot and len(self._legs) == 1 and not self._skip_brief:
+            # The edge is full: the caller's own leg can still be sent to the colleague.
+            del self._legs[leg.name]
+            return self._refer(now_ms)
+        code = result.code or 408
+        return self._leg_ended(leg.name, code, result.reason or _reason(code), now_ms)
+
+    def _answered(self, leg: _Leg, now_ms: float) -> list[Command]:
+        leg.answered = True
+        if self._voicemail or self._skip_brief or not self._plan.brief:
+            return self._join(leg, now_ms)
+        # Each colleague who answers hears the brief; the first digit wins.
+        first = self._winner is None
+        self._winner = self._winner or leg
+        say = SayToLeg(leg.name, f"{leg.name}b", self._plan.brief)
+        if not first:
+            return [say]
+        self._due_ms = now_ms + self._plan.accept_ms + 30_000
+        return [*self._enter(Stage.BRIEFING, leg.uri), say]
+
+    def _join(self, leg: _Leg, now_ms: float) -> list[Command]:
+        self._winner = leg
+        commands = self._drop_legs(keep=leg)
+        self._due_ms = now_ms + JOIN_LIMIT_MS
+        bridge = Bridge(request=self._id("join"), leg=leg.name)
+        return [*commands, *self._enter(Stage.JOINING, leg.uri), *self._release(), bridge]
+
+    def _joined(self, result: Result) -> list[Command]:
+        if not result.ok:
+            return self._finish("failed", result.code or 500, result.reason or "could not connect")
+        self._due_ms = None
+        assert self._winner is not None
+        return self._enter(Stage.TALKING, self._winner.uri)
+
+    def _leg_ended(self, name: str, code: int, reason: str, now_ms: float) -> list[Command]:
+        leg = self._legs.pop(name, None)
+        if leg is None:
+            return []
+        if leg is self._winner and self._stage in {Stage.JOINING, Stage.TALKING}:
+            if self._stage is Stage.TALKING:
+                return self._finish(
+                    "voicemail" if self._voicemail else "bridged", 200, "colleague hung up"
+                )
+            return self._finish("failed", code, "colleague hung up before the connection")
+        self._last = (
+            code if code >= 300 else 480,
+            "not accepted" if leg.answered else _reason(code, reason),
+        )
+        if self._legs:
+            return []
+        return self._dial_next(now_ms)
+
+    # ------------------------------------------------------------ common
+
+    def _drop_legs(self, keep: _Leg | None = None) -> list[Command]:
+        gone = [leg for leg in self._legs.values() if leg is not keep]
+        for leg in gone:
+            del self._legs[leg.name]
+        return [Unbridge(request=self._id(f"{leg.name}x"), leg=leg.name) for leg in gone]
+
+    def _hold(self) -> list[Command]:
+        if self._music:
+            return []
+        self._music = True
+        return [HoldCaller(music=True)]
+
+    def _release(self) -> list[Command]:
+        if not self._music:
+            return []
+        self._music = False
+        return [HoldCaller(music=False)]
+
+    def _enter(self, stage: Stage, detail: str = "") -> list[Command]:
+        self._stage = stage
+        return [StageChanged(stage, detail)]
+
+    def _finish(self, outcome: Outcome, code: int, reason: str) -> list[Command]:
+        commands = self._drop_legs()
+        self._due_ms = None
+        release = self._release()
+        return [*commands, *release, *self._enter(Stage.OVER, outcome), Finished(outcome, code, reason)]
+
+    def _id(self, part: str) -> str:
+        return f"{self._plan.request}.{part}"
+
+
+def _reason(code: int, given: str = "") -> str:
+    if code in _BUSY:
+        return "busy"
+    if code in _NO_ANSWER:
+        return "no answer"
+    if code in {603, 607}:
+        return "declined"
+    return given or f"status {code}"

@@ -1,0 +1,253 @@
+"""Handoffs on disk: who waits, who took whom, what came of it. Shared by worker and console.
+
+One small SQLite file in WAL mode. ``claim`` is one conditional UPDATE: of two who press Accept
+at the same time in two processes, one gets True. Calls block (well under a millisecond, up to the busy
+timeout when the disk is slow): async callers use a thread.
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from voicebot.core.errors import SessionStoreError
+from voicebot.handoff.context import HandoffContext
+
+State = Literal["waiting", "taken", "talking", "over"]
+FILE_NAME: Final = "handoffs.db"
+BUSY_TIMEOUT_S: Final = 1.0
+MAX_ROWS: Final = 500
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS handoffs (
+  handoff_id TEXT PRIMARY KEY, queue TEXT NOT NULL, priority TEXT NOT NULL, state TEXT NOT NULL,
+  joined_s REAL NOT NULL, taken_by TEXT NOT NULL DEFAULT '', taken_s REAL, ended_s REAL,
+  outcome TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', code INTEGER NOT NULL DEFAULT 0,
+  note TEXT NOT NULL DEFAULT '', context TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS handoffs_state ON handoffs (state, joined_s);
+CREATE TABLE IF NOT EXISTS callbacks (
+  callback_id INTEGER PRIMARY KEY, handoff_id TEXT NOT NULL, number TEXT NOT NULL, queue TEXT NOT NULL,
+  asked_s REAL NOT NULL, done_s REAL, done_by TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS callbacks_once ON callbacks (handoff_id);
+"""
+_FIELDS: Final = (
+    "handoff_id, queue, priority, state, joined_s, taken_by, taken_s, ended_s, "
+    "outcome, reason, code, note, context"
+)
+
+
+class HandoffRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One handoff; times are seconds since 1970."""
+
+    handoff_id: str
+    queue: str
+    priority: str
+    state: State
+    joined_s: float
+    taken_by: str
+    taken_s: float | None
+    ended_s: float | None
+    outcome: str
+    reason: str
+    code: int
+    note: str
+    context: HandoffContext
+
+    def waited_s(self, now_s: float) -> float:
+        """How long the caller waited, or has waited so far."""
+        return max(0.0, (self.taken_s or self.ended_s or now_s) - self.joined_s)
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who wants to be called back."""
+
+    callback_id: int
+    handoff_id: str
+    number: str
+    queue: str
+    asked_s: float
+    done_s: float | None
+    done_by: str
+
+
+class HandoffStore:
+    """The file. Every method raises SessionStoreError when the disk or the lock does not give in.
+
+    Args:
+        folder: The data directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._connection() as db:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.executescript(_TABLES)
+            self._path.chmod(0o600)
+        except OSError as error:
+            raise SessionStoreError(f"handoffs: {error}") from error
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)
+        except sqlite3.Error as error:
+            raise SessionStoreError(f"handoffs: {error}") from error
+        try:
+            with db:
+                yield db
+        except sqlite3.Error as error:
+            raise SessionStoreError(f"handoffs: {error}") from error
+        finally:
+            db.close()
+
+    def join(self, context: HandoffContext, *, priority: str, now_s: float | None = None) -> None:
+        """A caller waits from now on; joining twice changes nothing."""
+        joined_s = time.time() if now_s is None else now_s
+        row = (context.handoff_id, context.queue, priority, joined_s, _json(context))
+        with self._connection() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO handoffs (handoff_id, queue, priority, state, joined_s, context)"
+                " VALUES (?, ?, ?, 'waiting', ?, ?)",
+                row,
+            )
+
+    def claim(self, handoff_id: str, agent: str, *, now_s: float | None = None) -> bool:
+        """Take a waiting caller; the first one gets True."""
+        at_s = time.time() if now_s is None else now_s
+        with self._connection() as db:
+            found = db.execute(
+                "UPDATE handoffs SET state = 'taken', taken_by = ?, taken_s = ?"
+                " WHERE handoff_id = ? AND state = 'waiting'",
+                (agent, at_s, handoff_id),
+            )
+            return found.rowcount == 1
+
+    def put_back(self, handoff_id: str) -> bool:
+        """The one who took the call could not be reached: the caller waits on."""
+        with self._connection() as db:
+            found = db.execute(
+                "UPDATE handoffs SET state = 'waiting', taken_by = '', taken_s = NULL"
+                " WHERE handoff_id = ? AND state = 'taken'",
+                (handoff_id,),
+            )
+            return found.rowcount == 1
+
+    def talking(self, handoff_id: str) -> None:
+        """Caller and colleague hear each other."""
+        with self._connection() as db:
+            db.execute(
+                "UPDATE handoffs SET state = 'talking', taken_s = coalesce(taken_s, ?)"
+                " WHERE handoff_id = ? AND state != 'over'",
+                (time.time(), handoff_id),
+            )
+
+    def end(self, handoff_id: str, outcome: str, reason: str, code: int) -> None:
+        """It is over; the first outcome stays."""
+        with self._connection() as db:
+            db.execute(
+                "UPDATE handoffs SET state = 'over', ended_s = ?, outcome = ?, reason = ?, code = ?"
+                " WHERE handoff_id = ? AND state != 'over'",
+                (time.time(), outcome, reason, code, handoff_id),
+            )
+
+    def note(self, handoff_id: str, text: str) -> bool:
+        """A supervisor's note to the colleague; the last one stays."""
+        with self._connection() as db:
+            found = db.execute("UPDATE handoffs SET note = ? WHERE handoff_id = ?", (text, handoff_id))
+            return found.rowcount == 1
+
+    def close_open(self, known_calls: frozenset[str]) -> int:
+        """End what is open for calls that no longer exist (after a restart); returns how many."""
+        gone = [row for row in self.rows(open_only=True) if row.context.call_id not in known_calls]
+        for row in gone:
+            self.end(row.handoff_id, "failed", "the call is gone", 0)
+        return len(gone)
+
+    def end_call(self, call_id: str) -> int:
+        """A call is over: what is open of it is closed; returns how many."""
+        ours = [r for r in self.rows(open_only=True) if r.context.call_id == call_id]
+        for row in ours:
+            self.end(row.handoff_id, "failed", "the call is over", 0)
+        return len(ours)
+
+    def get(self, handoff_id: str) -> HandoffRow | None:
+        """One handoff."""
+        with self._connection() as db:
+            row = db.execute(
+                f"SELECT {_FIELDS} FROM handoffs WHERE handoff_id = ?",  # noqa: S608 - constant names
+                (handoff_id,),
+            ).fetchone()
+        return None if row is None else _row(row)
+
+    def rows(self, *, open_only: bool = False) -> list[HandoffRow]:
+        """Handoffs, those that wait in order of service first, then newest first."""
+        where = "WHERE state != 'over'" if open_only else ""
+        order = "CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END, joined_s"
+        order = order if open_only else "joined_s DESC"
+        with self._connection() as db:
+            rows = db.execute(
+                f"SELECT {_FIELDS} FROM handoffs {where} ORDER BY {order} LIMIT ?",  # noqa: S608 - constants
+                (MAX_ROWS,),
+            ).fetchall()
+        return [_row(row) for row in rows]
+
+    def average_talk_s(self, queue: str) -> float | None:
+        """How long the last conversations of a queue took; None when fewer than three are known."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT ended_s - taken_s FROM handoffs WHERE queue = ? AND outcome = 'bridged'"
+                " AND taken_s IS NOT NULL ORDER BY ended_s DESC LIMIT 20",
+                (queue,),
+            ).fetchall()
+        return sum(row[0] for row in rows) / len(rows) if len(rows) >= 3 else None
+
+    # ------------------------------------------------------------ call back
+
+    def ask_callback(self, handoff_id: str, number: str, queue: str) -> None:
+        """Note who wants to be called back; once for each handoff."""
+        with self._connection() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO callbacks (handoff_id, number, queue, asked_s)"
+                " VALUES (?, ?, ?, ?)",
+                (handoff_id, number, queue, time.time()),
+            )
+
+    def callbacks(self) -> list[Callback]:
+        """Those not called back yet, oldest first."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT callback_id, handoff_id, number, queue, asked_s, done_s, done_by FROM callbacks"
+                " WHERE done_s IS NULL ORDER BY asked_s LIMIT ?",
+                (MAX_ROWS,),
+            ).fetchall()
+        return [
+            msgspec.convert(dict(zip(Callback.__struct_fields__, r, strict=True)), Callback)
+            for r in rows
+        ]
+
+    def callback_done(self, callback_id: int, agent: str) -> bool:
+        """Somebody called back; the first one gets True."""
+        with self._connection() as db:
+            found = db.execute(
+                "UPDATE callbacks SET done_s = ?, done_by = ? WHERE callback_id = ? AND done_s IS NULL",
+                (time.time(), agent, callback_id),
+            )
+            return found.rowcount == 1
+
+
+def _json(context: HandoffContext) -> str:
+    return msgspec.json.encode(context).decode("utf-8", "replace")
+
+
+def _row(values: tuple[object, ...]) -> HandoffRow:
+    named = dict(zip(HandoffRow.__struct_fields__, values, strict=True))
+    named["context"] = msgspec.json.decode(str(named["context"]), type=HandoffContext)
+    return msgspec.convert(named, HandoffRow)

@@ -1,0 +1,1 @@
+"""The protocol between edge and worker."""

@@ -1,0 +1,1 @@
+"""Logs, hop times, redaction."""

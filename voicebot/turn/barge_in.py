@@ -1,0 +1,126 @@
+"""Whether a caller who is heard over the bot means to interrupt it.
+
+             trigger: speech long enough            interrupt word, key, expected answer,
+    PLAYING ───────────────────────────► PAUSED ──── or enough content words ────────────► CONFIRMED
+       ▲                                    │
+       └──── silence, backchannel, our own words, or nothing understood in time ───────────┘ resumed
+
+The trigger only pauses: playing goes on from the same sample when the second look says that nobody
+meant to interrupt. The same words that are a backchannel in the middle of a sentence are an answer when
+the bot is asking for them.
+"""
+
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import Enum
+
+from voicebot.config.settings import TurnSettings
+from voicebot.core.expectation import Expectation
+
+_ECHO_SIMILARITY = 0.7
+
+
+class Verdict(Enum):
+    """What the second look says."""
+
+    UNDECIDED = "undecided"
+    CONFIRMED = "confirmed"
+    RESUMED = "resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What the judge has to know besides the caller's words.
+
+    Attributes:
+        expectation: What the dialogue waits for.
+        asking: The last prompt of the queue is playing: what is expected may be answered now.
+        own_words: What the bot itself said in the last two seconds.
+    """
+
+    expectation: Expectation
+    asking: bool
+    own_words: tuple[str, ...]
+
+
+class BargeInJudge:
+    """Decides one interruption after the other of one call; times in milliseconds."""
+
+    def __init__(self, settings: TurnSettings) -> None:
+        self._settings = settings
+        self._interrupt = frozenset(settings.interrupt_words)
+        self._backchannel = frozenset(settings.backchannel_words)
+        self._deadline_ms: float | None = None
+        self._text = ""
+
+    @property
+    def paused(self) -> bool:
+        """Whether a trigger waits for its verdict."""
+        return self._deadline_ms is not None
+
+    def trigger(self, now_ms: float, text: str = "") -> None:
+        """The caller has spoken for long enough; playback pauses, ``text`` is the partial so far."""
+        self._deadline_ms = now_ms + self._settings.barge_in_confirm_ms
+        self._text = text
+
+    def partial(self, text: str, overlap: Overlap) -> Verdict:
+        """The recogniser has heard this much; sure cases are decided at once."""
+        self._text = text
+        if not self.paused:
+            return Verdict.UNDECIDED
+        words = text.split()
+        if self._is_echo(words, overlap):
+            return Verdict.UNDECIDED
+        expected = overlap.asking and self._is_expected(text, overlap.expectation)
+        if expected or self._interrupt.intersection(words):
+            return self._decide(Verdict.CONFIRMED)
+        if len(self._content(words)) >= self._settings.barge_in_content_words:
+            return self._decide(Verdict.CONFIRMED)
+        return Verdict.UNDECIDED
+
+    def turn_ended(self, text: str, overlap: Overlap) -> Verdict:
+        """The caller's turn is over with this text."""
+        return self._last_look(text, overlap) if self.paused else Verdict.UNDECIDED
+
+    def advance(self, now_ms: float, overlap: Overlap) -> Verdict:
+        """Time passes: at the deadline what was heard so far decides."""
+        if self._deadline_ms is None or now_ms < self._deadline_ms:
+            return Verdict.UNDECIDED
+        return self._last_look(self._text, overlap)
+
+    def key_pressed(self) -> Verdict:
+        """A key is always meant."""
+        return self._decide(Verdict.CONFIRMED) if self.paused else Verdict.UNDECIDED
+
+    def next_deadline_ms(self) -> float | None:
+        """When ``advance`` must decide."""
+        return self._deadline_ms
+
+    def _last_look(self, text: str, overlap: Overlap) -> Verdict:
+        words = text.split()
+        if overlap.asking and self._is_expected(text, overlap.expectation):
+            return self._decide(Verdict.CONFIRMED)
+        if not self._content(words) or self._is_echo(words, overlap):
+            return self._decide(Verdict.RESUMED)
+        return self._decide(Verdict.CONFIRMED)
+
+    def _decide(self, verdict: Verdict) -> Verdict:
+        self._deadline_ms = None
+        self._text = ""
+        return verdict
+
+    def _content(self, words: list[str]) -> list[str]:
+        return [w for w in words if w not in self._backchannel and w != "[unk]"]
+
+    @staticmethod
+    def _is_expected(text: str, expectation: Expectation) -> bool:
+        return bool(text) and (text in expectation.complete or text in expectation.phrases)
+
+    @staticmethod
+    def _is_echo(words: list[str], overlap: Overlap) -> bool:
+        """Whether the words are found, in order, in what the bot itself has just said."""
+        if not words or not overlap.own_words:
+            return False
+        matcher = SequenceMatcher(None, words, list(overlap.own_words), autojunk=False)
+        found = sum(block.size for block in matcher.get_matching_blocks())
+        return found / len(words) >= _ECHO_SIMILARITY

@@ -1,0 +1,209 @@
+"""Bulk delay between what was sent and its echo, by GCC-PHAT on the RTP timeline.
+
+    sent ─► 1.2 s of history ┐
+                             ├─► generalised cross-correlation, each 100 ms ─► peak ─► candidate ─► lock
+    heard ─► last 256 ms ────┘                                                  └─► how well explained
+
+The tracker works on what was really sent at the same tick, so the only unknown is the path: the far
+end's jitter buffer, codec and hybrid or room. Generalised cross-correlation with phase transform:
+C. Knapp and G. Carter, IEEE Trans. ASSP 24 (1976).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
+
+Samples = NDArray[np.int16]
+Signal = NDArray[np.float32]
+
+SAMPLE_RATE_HZ: Final = 8000
+TICK_SAMPLES: Final = 160
+_BEFORE_SAMPLES: Final = 40
+_AFTER_SAMPLES: Final = 80
+_NOISE_SAMPLES: Final = 800
+
+
+@dataclass(frozen=True, slots=True)
+class EchoDelaySettings:
+    """Thresholds of the tracker; defaults measured by tests/bench/echo.py on simulated lines."""
+
+    longest_delay_ms: int = 1200
+    """Echoes that come later than this are not found."""
+    window_ms: int = 256
+    """How much of what was heard is compared."""
+    every_ticks: int = 5
+    """One estimate each so many ticks of 20 ms."""
+    phase_weight: float = 0.8
+    """1 is the pure phase transform, 0 plain correlation."""
+    smoothing: float = 0.8
+    """Share of the past in the averaged correlation, per estimate."""
+    clip_ratio: float = 12.0
+    """No estimate counts for more: two voices can be alike for as long as the windows overlap."""
+    lock_ratio: float = 7.0
+    """Peak over mean of the averaged correlation that makes a lock: four good estimates in a row."""
+    move_factor: float = 1.5
+    """A lock moves to a peak that is so much higher."""
+    unlock_ratio: float = 2.5
+    """Below this at the locked delay there is no lock any more."""
+    quietest_heard_dbov: float = -68.0
+    """Below this there is nothing to compare: the tracker holds still."""
+    above_noise_db: float = 4.0
+    """The same, above the noise heard so far."""
+    noise_rise_db_per_s: float = 1.0
+    """How fast the idea of the noise rises while nothing as quiet is heard."""
+    quietest_sent_dbov: float = -50.0
+    """As `quietest_heard_dbov`, for the mean over the history of what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DelayEstimate:
+    """One look of the tracker."""
+
+    peak_ratio: float
+    """Highest peak over the mean of this window's correlation; 0 where one side is quiet."""
+    local_ratio: float
+    """The same at the locked delay; 0 while there is no lock."""
+    other_ratio: float
+    """The same away from the locked delay; equal to `peak_ratio` while there is no lock."""
+    evidence: float
+    """Highest peak over mean of the averaged correlation, away from the locked delay."""
+    heard_quiet: bool = False
+    """Nothing above the noise was heard in the whole window."""
+
+
+class EchoDelayTracker:
+    """Follows the delay of one call's echo in ticks of 20 ms."""
+
+    def __init__(self, settings: EchoDelaySettings | None = None) -> None:
+        self._settings = settings or EchoDelaySettings()
+        self._longest = self._settings.longest_delay_ms * 8
+        self._window = self._settings.window_ms * 8
+        self._sent: Signal = np.zeros(self._longest + self._window, np.float32)
+        self._heard: Signal = np.zeros(self._window, np.float32)
+        self._size = next_fast_len(self._sent.size + self._window, real=True)
+        frequency_hz = np.fft.rfftfreq(self._size, 1 / SAMPLE_RATE_HZ)
+        self._band = ((frequency_hz >= 300) & (frequency_hz <= 3400)).astype(np.float32)
+        self._ticks = 0
+        self._average: Signal = np.zeros(self._longest + 1, np.float32)
+        self._delay: int | None = None
+        self._quietest = _mean_square(self._settings.quietest_heard_dbov)
+        self._noise = _mean_square(0.0)
+        self._noise_rise = 10.0 ** (
+            self._settings.noise_rise_db_per_s / 10.0 * TICK_SAMPLES / SAMPLE_RATE_HZ
+        )
+        self._above_noise = 10.0 ** (self._settings.above_noise_db / 10.0)
+        self._sent_floor = _mean_square(self._settings.quietest_sent_dbov)
+
+    @property
+    def delay_ms(self) -> float | None:
+        """The locked delay, or None before the first lock."""
+        return None if self._delay is None else self._delay / 8
+
+    def feed(self, heard: Samples, sent: Samples) -> DelayEstimate | None:
+        """One tick, both int16 (160,); an estimate each `every_ticks`, else None."""
+        self._sent[:-TICK_SAMPLES] = self._sent[TICK_SAMPLES:]
+        self._sent[-TICK_SAMPLES:] = sent
+        self._heard[:-TICK_SAMPLES] = self._heard[TICK_SAMPLES:]
+        self._heard[-TICK_SAMPLES:] = heard
+        self._ticks += 1
+        # Over 100 ms, so that the fading fill of a lost packet does not pass for noise; digital
+        # silence is a gap of the sender.
+        if self._ticks * TICK_SAMPLES >= _NOISE_SAMPLES:
+            power = max(float(np.mean(self._heard[-_NOISE_SAMPLES:] ** 2)), self._quietest / 16)
+            self._noise = min(power, self._noise * self._noise_rise)
+        return self.estimate() if self._ticks % self._settings.every_ticks == 0 else None
+
+    @property
+    def noise_dbov(self) -> float:
+        """Level of the line's noise, dBov."""
+        return _dbov(self._noise)
+
+    def heard_dbov(self, count: int) -> float:
+        """Level of the last `count` samples heard, dBov; at most the window."""
+        return _dbov(float(np.mean(self._heard[-count:] ** 2)))
+
+    def shift(self, by_ms: float) -> None:
+        """A move of our own jitter buffer: the echo will be heard so much later (negative: earlier)."""
+        by = round(by_ms * 8)
+        if self._delay is not None:
+            self._delay = min(self._longest, max(0, self._delay + by))
+        moved = np.zeros_like(self._average)
+        if by >= 0:
+            moved[by:] = self._average[: moved.size - by]
+        else:
+            moved[:by] = self._average[-by:]
+        self._average = moved
+
+    def unlock(self) -> None:
+        """Forget the delay: there is no echo any more."""
+        self._delay = None
+        self._average[:] = 0.0
+
+    def sent(self, ended_ms_ago: float, count: int) -> Signal:
+        """The last `count` samples of what was sent up to `ended_ms_ago`, float32 (count,)."""
+        end = self._sent.size - round(ended_ms_ago * 8)
+        return self._sent[end - count : end]
+
+    def estimate(self) -> DelayEstimate:
+        """Compare now; moves the lock where the evidence agrees."""
+        heard = float(np.mean(self._heard**2))
+        if heard < max(self._quietest, self._noise * self._above_noise):
+            return _NOTHING_HEARD
+        if float(np.mean(self._sent**2)) < self._sent_floor:
+            return _NOTHING_SENT
+        correlation = self._correlate()
+        self._average *= self._settings.smoothing
+        clipped = np.minimum(correlation, self._settings.clip_ratio)
+        self._average += (1.0 - self._settings.smoothing) * clipped
+        highest = float(correlation.max())
+        self._decide(float(self._average.max()))
+        if self._delay is None:
+            return DelayEstimate(highest, 0.0, highest, float(self._average.max()))
+        near = self._near(self._delay)
+        local = float(correlation[near].max())
+        correlation[near] = 0.0
+        evidence = max(
+            float(self._average[: near.start].max(initial=0.0)),
+            float(self._average[near.stop :].max(initial=0.0)),
+        )
+        return DelayEstimate(highest, local, float(correlation.max()), evidence)
+
+    def _correlate(self) -> Signal:
+        """Magnitude of the correlation by delay (samples), in units of its mean."""
+        spectrum = rfft(self._sent, self._size) * rfft(self._heard[::-1], self._size)
+        spectrum *= self._band / (np.abs(spectrum) + 1e-9) ** self._settings.phase_weight
+        start = self._window - 1
+        by_delay = np.abs(irfft(spectrum, self._size)[start : start + self._longest + 1][::-1])
+        normalised: Signal = by_delay / (by_delay.mean() + 1e-12)
+        return normalised
+
+    def _decide(self, evidence: float) -> None:
+        if self._delay is not None:
+            here = float(self._average[self._near(self._delay)].max())
+            if here < self._settings.unlock_ratio:
+                self._delay = None
+            elif evidence < self._settings.move_factor * here:
+                return
+        if evidence >= self._settings.lock_ratio:
+            self._delay = int(np.argmax(self._average))
+
+    @staticmethod
+    def _near(delay: int) -> slice:
+        """A room's echo is spread over some milliseconds after the first sound."""
+        return slice(max(0, delay - _BEFORE_SAMPLES), delay + _AFTER_SAMPLES)
+
+
+_NOTHING_HEARD: Final = DelayEstimate(0.0, 0.0, 0.0, 0.0, heard_quiet=True)
+_NOTHING_SENT: Final = DelayEstimate(0.0, 0.0, 0.0, 0.0)
+
+
+def _dbov(mean_square: float) -> float:
+    return 10.0 * math.log10(max(mean_square, 1e-4) / 32768.0**2)
+
+
+def _mean_square(level_dbov: float) -> float:
+    return float(32768.0**2 * 10.0 ** (level_dbov / 10.0))

@@ -1,0 +1,219 @@
+"""When the caller's turn is over.
+
+            speech in N windows                 hold passed
+    IDLE ────────────────────────► SPEAKING ─────────────────► committed (back to IDLE)
+      ▲                              │    ▲
+      │                      silence │    │ speech
+      │                              ▼    │
+      └───── discard() ──────────  TRAILING
+
+Time is the caller's audio: positions in samples at 8 kHz, so the same audio gives the same decision
+live and offline. Only when no audio comes at all (DTX, a dead line) does ``stall`` let passed-in time
+stand for it. Silence alone cannot decide: the hold depends on what the dialogue expects and on what the
+recogniser has heard so far (the table in ``TurnSettings``).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from voicebot.config.settings import TurnSettings
+from voicebot.core.expectation import Expectation
+
+SAMPLES_PER_MS = 8
+# A turn that ends in one of these goes on: fillers, conjunctions, articles and the like.
+HESITATIONS = frozenset(
+    [
+        "um",
+        "uh",
+        "er",
+        "erm",
+        "hmm",
+        "and",
+        "but",
+        "or",
+        "so",
+        "because",
+        "my",
+        "the",
+        "a",
+        "an",
+        "to",
+        "of",
+        "for",
+        "with",
+        "is",
+        "i",
+        "i'd",
+        "like",
+    ]
+)
+
+HoldReason = Literal["complete", "phrase", "digits", "open", "hesitation", "max_turn"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStart:
+    """The caller began at ``start_samples`` (position in the caller's audio)."""
+
+    start_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfTurn:
+    """The caller's turn went from ``start_samples`` to ``end_samples``; ``reason`` names the hold."""
+
+    start_samples: int
+    end_samples: int
+    reason: HoldReason
+    hold_ms: int
+
+
+EndpointerEvent = SpeechStart | EndOfTurn
+
+
+def count_digits(words: list[str]) -> int:
+    """How many digits a partial stands for so far: ``double`` counts for the digit that follows it."""
+    count = 0
+    repeat = 1
+    for word in words:
+        if word in {"double", "triple"}:
+            repeat = 2 if word == "double" else 3
+        elif word in _DIGITS:
+            count += repeat
+            repeat = 1
+    return count
+
+
+_DIGITS = frozenset(
+    ["zero", "oh", "nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+)
+
+
+class Endpointer:
+    """Turns speech probabilities and partial results into turn starts and ends, for one call."""
+
+    def __init__(self, settings: TurnSettings) -> None:
+        self._settings = settings
+        self._expectation = Expectation()
+        self._run_windows = 0
+        self._run_start = 0
+        self._start: int | None = None
+        self._speech_end = 0
+        self._silence_start: int | None = None
+        self._partial = ""
+        self._partial_since = 0
+        self._now = 0
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether the caller's turn has begun and is not committed."""
+        return self._start is not None
+
+    @property
+    def silent_samples(self) -> int:
+        """For how long the caller has been silent within the turn under way, 0 while speaking."""
+        return 0 if self._silence_start is None else self._now - self._silence_start
+
+    def expect(self, expectation: Expectation) -> None:
+        """Change what is expected; holds from the next window on."""
+        self._expectation = expectation
+
+    def partial(self, text: str) -> None:
+        """The recogniser's view of the turn so far changed to ``text``."""
+        if text != self._partial:
+            self._partial = text
+            self._partial_since = self._now
+
+    def window(
+        self, probability: float, end_samples: int, length_samples: int
+    ) -> EndpointerEvent | None:
+        """Take one window of the voice activity detector.
+
+        Args:
+            probability: Speech probability, 0 to 1.
+            end_samples: Position at which the window ends.
+            length_samples: Its length.
+        """
+        self._now = end_samples
+        settings = self._settings
+        if self._start is None:
+            if probability < settings.speech_probability:
+                self._run_windows = 0
+                return None
+            if self._run_windows == 0:
+                self._run_start = end_samples - length_samples
+            self._run_windows += 1
+            if self._run_windows < settings.speech_start_windows:
+                return None
+            self._start = self._run_start
+            self._speech_end = end_samples
+            self._silence_start = None
+            return SpeechStart(self._start)
+        if probability >= settings.speech_probability:
+            self._speech_end = end_samples
+            self._silence_start = None
+        elif probability < settings.silence_probability and self._silence_start is None:
+            self._silence_start = end_samples - length_samples
+        return self._decide()
+
+    def begin(self, start_samples: int, now_samples: int) -> None:
+        """A turn began at ``start_samples`` by another's decision (an interruption)."""
+        self.discard()
+        self._start = start_samples
+        self._now = self._speech_end = now_samples
+
+    def stall(self, silent_ms: int) -> EndOfTurn | None:
+        """No audio came for ``silent_ms``: it counts as silence that follows the last window."""
+        if self._start is None:
+            return None
+        if self._silence_start is None:
+            self._silence_start = self._now
+        return self._decide(self._now + silent_ms * SAMPLES_PER_MS)
+
+    def discard(self) -> None:
+        """Forget the turn under way (a key was pressed, or listening stopped)."""
+        self._start = None
+        self._silence_start = None
+        self._run_windows = 0
+        self._partial = ""
+
+    def hold(self) -> tuple[int, HoldReason]:
+        """How much silence commits the turn, given what is known now, in milliseconds."""
+        settings = self._settings
+        expectation = self._expectation
+        words = self._partial.split()
+        stable = self._now - self._partial_since >= settings.stable_partial_ms * SAMPLES_PER_MS
+        if not words:
+            return settings.hold_open_ms, "open"
+        if expectation.kind == "digits":
+            digits = count_digits(words)
+            if digits >= expectation.max_digits > 0 and stable:
+                return settings.hold_complete_ms, "complete"
+            if 0 < digits < expectation.max_digits:
+                return settings.hold_digits_ms, "digits"
+        if self._partial in expectation.complete and stable:
+            return settings.hold_complete_ms, "complete"
+        if self._partial in expectation.phrases and stable:
+            return settings.hold_phrase_ms, "phrase"
+        if words[-1] in HESITATIONS:
+            return settings.hold_hesitation_ms, "hesitation"
+        return settings.hold_open_ms, "open"
+
+    def _decide(self, now: int | None = None) -> EndOfTurn | None:
+        now = self._now if now is None else now
+        start = self._start
+        if start is None:
+            return None
+        if now - start >= self._settings.max_turn_ms * SAMPLES_PER_MS:
+            return self._commit(start, "max_turn", 0)
+        if self._silence_start is None:
+            return None
+        hold_ms, reason = self.hold()
+        if now - self._silence_start < hold_ms * SAMPLES_PER_MS:
+            return None
+        return self._commit(start, reason, hold_ms)
+
+    def _commit(self, start: int, reason: HoldReason, hold_ms: int) -> EndOfTurn:
+        event = EndOfTurn(start, self._speech_end, reason, hold_ms)
+        self.discard()
+        return event

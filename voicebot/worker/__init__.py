@@ -1,0 +1,1 @@
+"""The program that hears, decides and speaks."""

@@ -1,0 +1,573 @@
+"""One call, pure: what happens in, what is to be done out. No clock, no socket, no thread.
+
+    Start ─► route ─► Answer ─► greeting ─┐
+                                          ▼
+      CallerAudio ─► Listener ─► recognition ─► Conversation ─► SpeechOutput ─► BotAudio
+      Dtmf ───────────────────────────────────────┘   │
+                                                      └─► Persist, tools, transfer, hang up
+
+Every method takes the time in milliseconds on one monotonic clock and returns the effects in the order
+in which they have to be carried out: ``Persist`` stands before the answer that follows from it (store,
+acknowledge, speak).
+"""
+
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+from msgspec.structs import replace
+
+from voicebot.config.settings import BudgetSettings, TurnSettings
+from voicebot.dialogue.actions import (
+    Action,
+    AskRouter,
+    CallTool,
+    CancelTimer,
+    ClearPrompts,
+    HangUp,
+    Listen,
+    PauseRecording,
+    Speak,
+    StartTimer,
+    StopListening,
+    StoreTurn,
+    TransferCall,
+)
+from voicebot.dialogue.events import (
+    CallerHungUp,
+    CallerSaid,
+    DigitPressed,
+    Event,
+    JsonValue,
+    NoInput,
+    PromptFinished,
+    TimerExpired,
+    TransferFinished,
+)
+from voicebot.link.binary_media import CallerAudio, SentAudio
+from voicebot.link.codec import FromEdge
+from voicebot.link.messages import (
+    Acknowledge,
+    Answer,
+    Cleared,
+    Dtmf,
+    Hangup,
+    Heartbeat,
+    Held,
+    LegDtmf,
+    LegEnded,
+    LegPlayed,
+    Pause,
+    Played,
+    Record,
+    Reject,
+    Result,
+    Resume,
+    Start,
+    Stats,
+    Stop,
+    Transfer,
+    TransferProgress,
+    Unpause,
+)
+from voicebot.turn.barge_in import BargeInJudge, Overlap, Verdict
+from voicebot.turn.echo_path import EchoPath
+from voicebot.turn.voice_activity import VoiceActivityDetector
+from voicebot.worker.effects import (
+    BeginRecognition,
+    CallState,
+    CancelRecognition,
+    CancelSynthesis,
+    ConsoleCommand,
+    Effect,
+    EndCall,
+    EndRecognition,
+    FeedRecognition,
+    Heard,
+    Input,
+    LinkLost,
+    Persist,
+    RecognitionFailed,
+    SaveState,
+    SpeechAudio,
+    SpeechDone,
+    ToEdge,
+)
+from voicebot.worker.listener import (
+    BargeIn,
+    Listener,
+    ListenerEvent,
+    Silence,
+    TurnAudio,
+    TurnEnded,
+    TurnIgnored,
+    TurnPaused,
+    TurnStarted,
+)
+from voicebot.worker.speculation import Speculator
+from voicebot.worker.speech_output import SpeechOutput
+from voicebot.worker.turn_merge import TurnMerge
+from voicebot.worker.turn_meter import TurnMeter
+
+ANSWER = "answer"
+REJECT = "reject"
+HANGUP = "hangup"
+MIN_UNHEARD_SPEECH_MS = 500  # a shorter sound without words is a cough: nobody is asked to repeat
+LATE_CONFIDENCE = 0.5
+HANGUP_LIMIT_MS = 30_000  # the goodbye is long over by then, whatever became of its audio
+
+
+class Dialogue(Protocol):
+    """A conversation as the call sees it (``voicebot.dialogue`` has the one that runs dialplans)."""
+
+    def start(self) -> list[Action]:
+        """The call was answered."""
+        ...
+
+    def handle(self, event: Event) -> list[Action]:
+        """Something happened."""
+        ...
+
+    def snapshot(self) -> dict[str, JsonValue]:
+        """Its memory as JSON-ready data, without anything sensitive."""
+        ...
+
+    def resume(self) -> list[Action]:
+        """Go on after a takeover."""
+        ...
+
+    def fork(self) -> "Dialogue":
+        """A twin that remembers the same; what becomes of it does not touch this one."""
+        ...
+
+
+class CallCore:
+    """The state of one call.
+
+    Args:
+        settings: Turn-taking.
+        budget: What each stage may cost.
+        detector: Voice activity of this call.
+        open_dialogue: Gives the conversation for a call, or None when no route matches.
+        echo: Of this call; by default one that learns the line.
+    """
+
+    def __init__(
+        self,
+        settings: TurnSettings,
+        budget: BudgetSettings,
+        detector: VoiceActivityDetector,
+        open_dialogue: Callable[[Start], Dialogue | None],
+        echo: EchoPath | None = None,
+    ) -> None:
+        self._listener = Listener(settings, detector, echo)
+        self._output = SpeechOutput()
+        self._judge = BargeInJudge(settings)
+        self._pause_ramp_ms = settings.pause_ramp_ms
+        self._partial = ""
+        self._open_dialogue = open_dialogue
+        self._dialogue: Dialogue | None = None
+        self._answered_ms = 0.0
+        self._turn = -1
+        self._recognising: int | None = None
+        self._ended_turn: TurnEnded | None = None
+        self._timers_ms: dict[str, float] = {}
+        self._hangup: HangUp | None = None
+        self._hangup_sent = False
+        self._hangup_by_ms = 0.0
+        self._transfers: set[str] = set()
+        self.asked_transfer: TransferCall | None = None
+        self.listens_to_secret = False
+        self._held = False
+        self._over = False
+        self._meter = TurnMeter(budget)
+        self._speculator = Speculator(settings.max_speculations)
+        self._merge: TurnMerge[Dialogue] = TurnMerge(settings.merge_window_ms)
+        self._asr_limit_ms = settings.asr_limit_ms
+        self._asr_due_ms: float | None = None
+        self._last_frame = -1
+        self._inherited: tuple[Speak, ...] = ()
+        self._version = 0
+
+    def take_over(self, dialogue: Dialogue, speaks: tuple[Speak, ...]) -> None:
+        """The next ``Start`` resumes a call that another worker began.
+
+        Args:
+            dialogue: As it was stored last.
+            speaks: What had not been heard to its end then.
+        """
+        self._dialogue = dialogue
+        self._inherited = speaks
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self._over
+
+    # ------------------------------------------------------------ inputs
+
+    def handle(self, item: FromEdge | Input | Event, now_ms: float) -> list[Effect]:
+        """Take one input.
+
+        Args:
+            item: A link message, caller audio, an engine's result or a tool's event.
+            now_ms: The time, on one monotonic clock.
+        """
+        if self._over:
+            return []
+        match item:
+            case CallerAudio():
+                effects = self._caller_audio(item, now_ms)
+            case SentAudio():
+                self._listener.sent(item.position_samples, item.payload)
+                return []
+            case Start():
+                effects = self._start(item, now_ms)
+            case Dtmf():
+                effects = self._key(item, now_ms)
+            case Played():
+                effects = self._played(item, now_ms)
+            case Cleared():
+                effects = self._dialogue_events(list(self._output.cleared(item)), now_ms)
+            case Heard():
+                effects = self._heard(item, now_ms)
+            case RecognitionFailed():
+                effects = self._heard(Heard(item.turn, "", 0.0, final=True), now_ms)
+            case SpeechAudio():
+                effects = self._speech_audio(item, now_ms)
+            case SpeechDone():
+                effects, finished = self._output.rendered(item)
+                effects += self._dialogue_events(list(finished), now_ms)
+            case Result():
+                effects = self._result(item, now_ms)
+            case TransferProgress():
+                effects = self._transfer_progress(item, now_ms)
+            case Stop():
+                effects = self._end(item.reason, item, now_ms)
+            case LinkLost():
+                effects = self._end(item.reason, None, now_ms)
+            case Held():
+                effects = self._hold(item, now_ms)
+            case Stats() | LegEnded() | LegDtmf() | LegPlayed() | Heartbeat() | ConsoleCommand():
+                effects = []
+            case _:
+                effects = self._dialogue_events([item], now_ms)
+        return effects + self._settle(now_ms)
+
+    def advance(self, now_ms: float) -> list[Effect]:
+        """Let time pass; call it at ``next_deadline_ms`` at the latest."""
+        if self._over or self._held:
+            return []
+        effects = self._listener_events(self._listener.advance(now_ms), now_ms)
+        effects += self._judged(self._judge.advance(now_ms, self._overlap()), now_ms)
+        if self._asr_due_ms is not None and now_ms >= self._asr_due_ms and self._recognising is not None:
+            # The recogniser is late: what it has heard so far must do, and will be asked back if unsure.
+            late = Heard(self._recognising, self._partial, LATE_CONFIDENCE, final=True)
+            effects += [CancelRecognition(late.turn), *self._heard(late, now_ms)]
+        for name in [name for name, due in self._timers_ms.items() if due <= now_ms]:
+            if self._timers_ms.pop(name, None) is not None:
+                effects += self._dialogue_events([TimerExpired(timer=name)], now_ms)
+        if self._hangup is not None and not self._hangup_sent and now_ms >= self._hangup_by_ms:
+            effects += self._send_hangup()
+        return effects + self._settle(now_ms)
+
+    def next_deadline_ms(self) -> float | None:
+        """When ``advance`` must be called, if nothing else happens before."""
+        if self._over or self._held:
+            return None
+        deadlines = list(self._timers_ms.values())
+        parts = (self._listener.next_deadline_ms(), self._judge.next_deadline_ms(), self._asr_due_ms)
+        deadlines += [due for due in parts if due is not None]
+        if self._hangup is not None and not self._hangup_sent:
+            deadlines.append(self._hangup_by_ms)
+        return min(deadlines, default=None)
+
+    # ------------------------------------------------------------ the call
+
+    def _start(self, start: Start, now_ms: float) -> list[Effect]:
+        self._answered_ms = now_ms
+        self._meter.edge_clock(start.edge_monotonic_us, now_ms)
+        if start.resume is not None:
+            self._version = start.resume.lease << 32
+            self._output = SpeechOutput(first_generation=start.resume.generation)
+            if self._dialogue is not None:
+                return self._resume(self._dialogue, start.resume, now_ms)
+        self._dialogue = self._open_dialogue(start)
+        if self._dialogue is None:
+            return [ToEdge(Reject(request=REJECT, code=404, reason="no route for this number"))]
+        effects: list[Effect] = [] if start.answered else [ToEdge(Answer(request=ANSWER))]
+        return effects + self._stored(self._actions(self._dialogue.start(), now_ms))
+
+    def _resume(self, dialogue: Dialogue, resume: Resume, now_ms: float) -> list[Effect]:
+        """Go on where the last worker was: say what never reached the edge, wait for the same answer."""
+        at_edge = {u.utterance: u for u in resume.utterances}
+        heard: list[Event] = []
+        effects: list[Effect] = []
+        for speak in self._inherited:
+            known = at_edge.get(speak.utterance)
+            if known is None or not known.complete:
+                effects += self._output.say(speak)
+            elif known.finished:
+                heard.append(PromptFinished(utterance=speak.utterance))
+            else:
+                self._output.adopt(speak, known.played_ms)
+        # What the dialogue would ask again is at the edge, or has just been queued.
+        again = Speak | StoreTurn
+        silent: list[Action] = [a for a in dialogue.resume() if not isinstance(a, again)]
+        return effects + self._actions(silent, now_ms) + self._dialogue_events(heard, now_ms)
+
+    def _end(self, reason: str, stop: Stop | None, now_ms: float) -> list[Effect]:
+        effects = self._stop_recognition()
+        cleared, _ = self._output.clear()
+        effects += [e for e in cleared if isinstance(e, CancelSynthesis)]
+        said = self._dialogue_events([CallerHungUp()], now_ms)
+        effects += [e for e in said if isinstance(e, Persist | CallTool)]
+        self._over = True
+        return [*effects, EndCall(reason, stop)]
+
+    def _hold(self, held: Held, now_ms: float) -> list[Effect]:
+        self._held = held.held
+        if not held.held:
+            self._listener.rearm(now_ms)
+        return []
+
+    def _result(self, result: Result, now_ms: float) -> list[Effect]:
+        if result.ok or result.request not in self._transfers:
+            return []
+        return self._transfer_over(result.request, "failed", result.code, result.reason, now_ms)
+
+    def _transfer_progress(self, progress: TransferProgress, now_ms: float) -> list[Effect]:
+        if not progress.final or progress.request not in self._transfers:
+            return []
+        outcome = "bridged" if 200 <= progress.code < 300 else "failed"
+        return self._transfer_over(progress.request, outcome, progress.code, progress.reason, now_ms)
+
+    def _transfer_over(
+        self, request: str, outcome: str, code: int, reason: str, now_ms: float
+    ) -> list[Effect]:
+        self._transfers.discard(request)
+        done = TransferFinished(request=request, outcome=outcome, sip_code=code, reason=reason)
+        return self._dialogue_events([done], now_ms)
+
+    def _settle(self, now_ms: float) -> list[Effect]:
+        """What follows from the new state: the bot is silent or not, and a hang-up may be due."""
+        if self._over:
+            return []
+        self._listener.bot_speaking(self._output.speaking, now_ms)
+        if self._hangup is not None and not self._hangup_sent and not self._output.speaking:
+            return self._send_hangup()
+        return []
+
+    def _send_hangup(self) -> list[Effect]:
+        assert self._hangup is not None
+        self._hangup_sent = True
+        return [ToEdge(Hangup(request=HANGUP, reason=self._hangup.reason))]
+
+    # ------------------------------------------------------------ the caller
+
+    def _caller_audio(self, frame: CallerAudio, now_ms: float) -> list[Effect]:
+        if self._held or self._dialogue is None:
+            return []
+        self._last_frame = frame.frame
+        may_interrupt = self._output.speech_may_interrupt
+        events = self._listener.audio(frame, now_ms, may_interrupt=may_interrupt)
+        return self._listener_events(events, now_ms)
+
+    def _key(self, dtmf: Dtmf, now_ms: float) -> list[Effect]:
+        effects = self._listener_events(self._listener.key_pressed(now_ms), now_ms)
+        effects += self._stop_recognition()
+        self._meter.key_pressed(now_ms)
+        self._merge.acted()
+        paused = self._judge.key_pressed() is Verdict.CONFIRMED
+        pressed: list[Event] = []
+        if self._output.speaking and self._output.dtmf_may_interrupt:
+            cleared, interrupted = self._output.clear()
+            effects += cleared
+            pressed += interrupted
+        elif paused:
+            effects.append(ToEdge(Unpause()))
+        return effects + self._dialogue_events([*pressed, DigitPressed(digit=dtmf.digit)], now_ms)
+
+    def _listener_events(self, events: list[ListenerEvent], now_ms: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for event in events:
+            match event:
+                case TurnStarted():
+                    effects += self._stop_recognition()
+                    effects += self._take_back(now_ms)
+                    self._turn += 1
+                    self._recognising = self._turn
+                    self._ended_turn = None
+                    self._partial = ""
+                    effects.append(BeginRecognition(self._turn, self._listener.expectation))
+                    effects += [FeedRecognition(self._turn, payload) for payload in event.payloads]
+                case TurnAudio():
+                    if self._recognising is not None:
+                        effects.append(FeedRecognition(self._recognising, event.payload))
+                case BargeIn():
+                    self._judge.trigger(now_ms)
+                    effects.append(ToEdge(Pause(ramp_ms=self._pause_ramp_ms)))
+                    effects += self._judged(self._judge.partial(self._partial, self._overlap()), now_ms)
+                case TurnEnded():
+                    if self._recognising is not None:
+                        self._ended_turn = event
+                        self._asr_due_ms = now_ms + self._asr_limit_ms
+                        self._meter.speech_ended(event, now_ms)
+                        effects.append(EndRecognition(self._recognising))
+                case TurnPaused():
+                    effects += self._speculate(now_ms)
+                case TurnIgnored():
+                    self._speculator.dropped()
+                    effects += self._stop_recognition()
+                    self._listener.rearm(now_ms)
+                case Silence():
+                    effects += self._dialogue_events([NoInput()], now_ms)
+                case _:
+                    assert_never(event)
+        return effects
+
+    def _heard(self, heard: Heard, now_ms: float) -> list[Effect]:
+        if heard.turn != self._recognising:
+            return []
+        if not heard.final:
+            self._partial = heard.text
+            self._listener.partial(heard.text)
+            return self._judged(self._judge.partial(heard.text, self._overlap()), now_ms)
+        ended = self._ended_turn
+        self._recognising, self._asr_due_ms = None, None
+        if ended is None:
+            return []
+        self._meter.mark("asr_final", now_ms)
+        verdict = self._judge.turn_ended(heard.text, self._overlap())
+        effects = self._judged(verdict, now_ms)
+        if verdict is Verdict.RESUMED:
+            self._speculator.dropped()
+            return effects
+        text = self._merge.joined(heard.text)
+        if not text and ended.speech_ms < MIN_UNHEARD_SPEECH_MS:
+            self._speculator.dropped()
+            self._listener.rearm(now_ms)
+            return effects
+        assert self._dialogue is not None
+        before = self._dialogue.fork()
+        self._meter.speculated(self._speculator.committed(text))
+        self._merge.committed(before, text, self._listener.listening, self._timers_ms, now_ms)
+        said = CallerSaid(text=text, confidence=heard.confidence, alternatives=heard.alternatives)
+        return effects + self._dialogue_events([said], now_ms)
+
+    def _speculate(self, now_ms: float) -> list[Effect]:
+        """The turn may be over: let a twin of the dialogue say what the answer would be."""
+        text = self._partial
+        if self._dialogue is None or self._judge.paused or not self._speculator.wants(text):
+            return []
+        said = CallerSaid(text=text, at_ms=int(now_ms - self._answered_ms))
+        return self._speculator.launch(text, self._dialogue.fork().handle(said))
+
+    def _take_back(self, now_ms: float) -> list[Effect]:
+        """The caller goes on: undo a commit that came too early."""
+        last = self._merge.take_back(now_ms, self._output.played_ms)
+        if last is None:
+            return []
+        cleared, _ = self._output.clear()
+        self._dialogue = last.dialogue
+        self._timers_ms = dict(last.timers_ms)
+        self._hangup = None
+        self._listener.continue_turn(last.listen)
+        return cleared
+
+    def _overlap(self) -> Overlap:
+        return Overlap(
+            self._listener.expectation, self._output.last_prompt_playing, self._output.own_words()
+        )
+
+    def _judged(self, verdict: Verdict, now_ms: float) -> list[Effect]:
+        """Carry out what the second look at an interruption says."""
+        if verdict is Verdict.CONFIRMED:
+            cleared, interrupted = self._output.clear()
+            return cleared + self._dialogue_events(list(interrupted), now_ms)
+        if verdict is Verdict.RESUMED:
+            return [ToEdge(Unpause()), *self._listener_events(self._listener.resumed(), now_ms)]
+        return []
+
+    def _stop_recognition(self) -> list[Effect]:
+        if self._recognising is None:
+            return []
+        turn, self._recognising = self._recognising, None
+        return [CancelRecognition(turn)]
+
+    # ------------------------------------------------------------ the bot
+
+    def _speech_audio(self, audio: SpeechAudio, now_ms: float) -> list[Effect]:
+        self._meter.rendered(audio.utterance, now_ms)
+        return self._output.audio(audio)
+
+    def _played(self, played: Played, now_ms: float) -> list[Effect]:
+        measured = self._meter.played(played, since_ms=self._answered_ms)
+        effects: list[Effect] = [] if measured is None else [measured]
+        return effects + self._dialogue_events(list(self._output.played(played)), now_ms)
+
+    def _dialogue_events(self, events: list[Event], now_ms: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if self._dialogue is None:
+            return effects
+        at_ms = int(now_ms - self._answered_ms)
+        for event in events:
+            effects += self._stored(
+                self._actions(self._dialogue.handle(replace(event, at_ms=at_ms)), now_ms)
+            )
+            self._listener.bot_speaking(self._output.speaking, now_ms)
+        return effects
+
+    def _stored(self, effects: list[Effect]) -> list[Effect]:
+        """With a turn, the state that follows from it is kept, before anything else is done."""
+        last = max((i for i, e in enumerate(effects) if isinstance(e, Persist)), default=None)
+        if last is None or self._dialogue is None:
+            return effects
+        self._version += 1
+        speaks = tuple(s for s in self._output.outstanding if not s.sensitive)
+        state = CallState(conversation=self._dialogue.snapshot(), speaks=speaks)
+        return [*effects[: last + 1], SaveState(self._version, state), *effects[last + 1 :]]
+
+    def _actions(self, actions: list[Action], now_ms: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for action in actions:
+            match action:
+                case Speak():
+                    self._meter.speaks(action.utterance, now_ms)
+                    effects += self._output.say(action)
+                case Listen():
+                    self._listener.bot_speaking(self._output.speaking, now_ms)
+                    effects += self._listener_events(self._listener.listen(action, now_ms), now_ms)
+                    self.listens_to_secret = action.sensitive
+                case StopListening():
+                    effects += self._listener_events(self._listener.listen(None, now_ms), now_ms)
+                case ClearPrompts():
+                    cleared, interrupted = self._output.clear()
+                    effects += cleared + self._dialogue_events(list(interrupted), now_ms)
+                case StartTimer():
+                    self._timers_ms[action.timer] = now_ms + action.after_ms
+                case CancelTimer():
+                    self._timers_ms.pop(action.timer, None)
+                case CallTool():
+                    self._merge.acted()
+                    effects.append(action)
+                case AskRouter():
+                    effects.append(action)
+                case TransferCall():
+                    self._merge.acted()
+                    self._transfers.add(action.request)
+                    self.asked_transfer = action
+                    transfer = Transfer(request=action.request, uri=action.uri, headers=action.headers)
+                    effects.append(ToEdge(transfer))
+                case PauseRecording():
+                    effects.append(ToEdge(Record(paused=action.paused)))
+                case StoreTurn():
+                    self._meter.stored(action)
+                    effects.append(Persist(action))
+                    if self._last_frame >= 0:
+                        effects.append(ToEdge(Acknowledge(frame=self._last_frame)))
+                case HangUp():
+                    self._hangup = action
+                    self._hangup_by_ms = now_ms + HANGUP_LIMIT_MS
+                case _:
+                    assert_never(action)
+        return effects

@@ -1,0 +1,375 @@
+"""One call, live: carries out what the pure core wants, with real engines, tasks and time.
+
+    link ─► reader task ─► inbox ─► CallCore.handle ─► effects ─► link, recogniser, voices, tools, store
+                             ▲                                          │
+                             └────────────── results ◄──────────────────┘
+
+All tasks of a call live in one task group: whatever goes wrong in one ends this call, tells the edge
+and touches no other.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from voicebot.core.errors import RecognitionError, SessionStoreError, StaleLeaseError, SynthesisError
+from voicebot.core.expectation import Expectation
+from voicebot.dialogue.actions import AskRouter, CallTool, StoreTurn
+from voicebot.dialogue.events import Event, RouteFinished, ToolFinished
+from voicebot.link.codec import FromEdge
+from voicebot.link.messages import LegAudio, Start, Stop
+from voicebot.link.server import WorkerLink
+from voicebot.session.redaction import redact_text
+from voicebot.telemetry.log import get_logger
+from voicebot.worker.call_core import CallCore, Dialogue
+from voicebot.worker.call_watch import CallWatch
+from voicebot.worker.effects import (
+    AskAhead,
+    BeginRecognition,
+    BeginSynthesis,
+    CallState,
+    CancelRecognition,
+    CancelSynthesis,
+    ConsoleCommand,
+    Effect,
+    EndCall,
+    EndRecognition,
+    FeedRecognition,
+    HandoffNews,
+    Heard,
+    Input,
+    LegSpeech,
+    LinkLost,
+    Persist,
+    RecognitionFailed,
+    RenderAhead,
+    SaveState,
+    SpeechAudio,
+    SpeechDone,
+    ToEdge,
+    TurnMeasured,
+)
+
+LEG_AUDIO_BYTES: Final = 16_000
+STORE_LIMIT_S: Final = 0.05  # a slow disk must not be heard; the store's own journal keeps the turn
+INBOX_SIZE: Final = 512
+
+
+class TurnRecogniser(Protocol):
+    """One turn being recognised."""
+
+    def feed(self, payload: bytes) -> None:
+        """Take mu-law audio; never waits."""
+        ...
+
+    async def finish(self) -> Heard:
+        """Force the final result."""
+        ...
+
+    def cancel(self) -> None:
+        """Throw it away."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a worker lends to its calls.
+
+    Attributes:
+        recognise: Begins a turn: number, what is expected, and where partial results go.
+        speak: Gives the mu-law audio of a text piece by piece; closing the iterator stops the voice.
+        call_tool: Runs a tool.
+        ask_router: Asks the language model.
+    """
+
+    recognise: Callable[[int, Expectation, Callable[[Heard], None]], TurnRecogniser]
+    speak: Callable[[str, str | None], AsyncIterator[bytes]]
+    call_tool: Callable[[CallTool], Awaitable[ToolFinished]]
+    ask_router: Callable[[AskRouter], Coroutine[None, None, RouteFinished]]
+
+
+class CallJournal(Protocol):
+    """The durable side of one call."""
+
+    async def started(self, start: Start) -> None:
+        """A call began."""
+        ...
+
+    async def taken_over(self, start: Start) -> CallState | None:
+        """Another worker began this call: what it left."""
+        ...
+
+    async def turn(self, turn: StoreTurn, at_ms: int) -> None:
+        """A turn is finished; returns when it is safe."""
+        ...
+
+    async def state(self, save: SaveState) -> None:
+        """Keep what another worker needs to go on."""
+        ...
+
+    async def measured(self, turn: TurnMeasured) -> None:
+        """A turn was answered."""
+        ...
+
+    async def ended(self, reason: str, stop: Stop | None) -> None:
+        """The call is over: write the call record."""
+        ...
+
+
+def _now_ms() -> float:
+    return time.monotonic_ns() / 1e6
+
+
+class CallSession:
+    """Runs one call from its first link message to its end.
+
+    Args:
+        link: The edge's link.
+        core: The call's pure core.
+        engines: Shared by all calls of the worker.
+        journal: Store and call record of this call.
+        restore: Gives the dialogue of a stored state.
+        clock_ms: Monotonic clock in milliseconds.
+        watch: Told what happens; may put commands of the console into the call.
+    """
+
+    def __init__(
+        self,
+        link: WorkerLink,
+        core: CallCore,
+        engines: Engines,
+        journal: CallJournal,
+        restore: Callable[[Start, CallState], Dialogue],
+        clock_ms: Callable[[], float] = _now_ms,
+        watch: CallWatch | None = None,
+    ) -> None:
+        self._watch = watch or CallWatch()
+        self._link = link
+        self._core = core
+        self._engines = engines
+        self._journal = journal
+        self._restore = restore
+        self._clock_ms = clock_ms
+        self._inbox: asyncio.Queue[FromEdge | Input | Event] = asyncio.Queue(INBOX_SIZE)
+        self._recogniser: TurnRecogniser | None = None
+        self._voice: asyncio.Task[None] | None = None
+        self._asked_ahead: dict[tuple[str, tuple[str, ...]], asyncio.Task[RouteFinished]] = {}
+        self._started_ms = 0.0
+        self._end: EndCall | None = None
+        self._log = get_logger()
+
+    async def run(self) -> None:
+        """Serve the call until it is over; never raises for what one call did."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read_link())
+                self._watch.opened(self._command)
+                await self._serve(tasks)
+                reader.cancel()
+                if self._voice is not None:
+                    self._voice.cancel()
+        except* Exception as group:  # noqa: BLE001  the call ends here, with its record; others go on
+            self._log.error("call_failed", error=repr(group.exceptions[0]), exc_info=group.exceptions[0])
+            self._end = self._end or EndCall("internal error", None)
+        finally:
+            if self._recogniser is not None:
+                self._recogniser.cancel()
+            end = self._end or EndCall("worker stopped", None)
+            self._watch.ended(end.reason)
+            await self._journal.ended(end.reason, end.stop)
+
+    async def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        while not self._core.over:
+            deadline_ms = self._core.next_deadline_ms()
+            wait_s = None if deadline_ms is None else max(0.0, (deadline_ms - self._clock_ms()) / 1000)
+            try:
+                async with asyncio.timeout(wait_s):
+                    item = await self._inbox.get()
+            except TimeoutError:
+                await self._carry_out(self._core.advance(self._clock_ms()), tasks)
+                continue
+            if isinstance(item, Start):
+                self._started_ms = self._clock_ms()
+                self._log = self._log.bind(call_id=item.call_id, session_id=item.session_id)
+                await self._journal.started(item)
+                await self._take_over(item)
+            if not (self._core.listens_to_secret and isinstance(item, Heard)):
+                self._watch.item(item)
+            await self._carry_out(self._core.handle(item, self._clock_ms()), tasks)
+
+    def _command(self, command: ConsoleCommand) -> None:
+        if not self._inbox.full():
+            self._inbox.put_nowait(command)
+
+    async def _take_over(self, start: Start) -> None:
+        """A call that another worker began goes on from what that one stored; else it begins anew."""
+        if start.resume is None:
+            return
+        state = await self._journal.taken_over(start)
+        if state is not None:
+            self._core.take_over(self._restore(start, state), state.speaks)
+        self._log.info("call_taken_over", restored=state is not None, lease=start.resume.lease)
+
+    async def _read_link(self) -> None:
+        while (message := await self._link.receive()) is not None:
+            await self._inbox.put(message)
+        await self._inbox.put(LinkLost("the edge closed the link"))
+
+    async def _carry_out(self, effects: list[Effect], tasks: asyncio.TaskGroup) -> None:
+        engines = self._engines
+        for effect in effects:
+            match effect:
+                case ToEdge():
+                    await self._link.send(effect.message)
+                case BeginRecognition():
+                    self._begin_recognition(effect)
+                case FeedRecognition():
+                    if self._recogniser is not None:
+                        self._recogniser.feed(effect.payload)
+                case EndRecognition():
+                    if self._recogniser is not None:
+                        recogniser, self._recogniser = self._recogniser, None
+                        tasks.create_task(self._final(effect.turn, recogniser))
+                case CancelRecognition():
+                    if self._recogniser is not None:
+                        self._recogniser.cancel()
+                        self._recogniser = None
+                case BeginSynthesis():
+                    self._voice = tasks.create_task(self._speak(effect))
+                case CancelSynthesis():
+                    if self._voice is not None:
+                        self._voice.cancel()
+                case CallTool():
+                    tasks.create_task(self._result(engines.call_tool(effect)))
+                case AskRouter():
+                    ahead = self._asked_ahead.pop((effect.text, effect.intents), None)
+                    answer = ahead if ahead is not None else engines.ask_router(effect)
+                    tasks.create_task(self._routed(effect, answer))
+                case AskAhead(ask=ask):
+                    if (ask.text, ask.intents) not in self._asked_ahead:
+                        task = tasks.create_task(engines.ask_router(ask))
+                        self._asked_ahead[ask.text, ask.intents] = task
+                case RenderAhead():
+                    tasks.create_task(self._render_ahead(effect))
+                case Persist():
+                    self._forget_ahead()
+                    at_ms = int(self._clock_ms() - self._started_ms)
+                    self._watch.said(effect.turn, at_ms)
+                    await self._store(self._journal.turn(effect.turn, at_ms))
+                case SaveState():
+                    await self._store(self._journal.state(effect))
+                case TurnMeasured():
+                    await self._measured(effect)
+                case LegSpeech():
+                    tasks.create_task(self._speak_to_leg(effect))
+                case HandoffNews():
+                    await self._watch.handoff(effect)
+                case EndCall():
+                    self._end = effect
+
+    def _begin_recognition(self, effect: BeginRecognition) -> None:
+        def partial(heard: Heard) -> None:
+            if not self._inbox.full():  # a later partial says more than this one
+                self._inbox.put_nowait(heard)
+
+        try:
+            self._recogniser = self._engines.recognise(effect.turn, effect.expectation, partial)
+        except RecognitionError as error:
+            self._log.error("recogniser_failed", stage="start", error=str(error))
+            self._recogniser = _Deaf(effect.turn, str(error))
+
+    async def _final(self, turn: int, recogniser: TurnRecogniser) -> None:
+        try:
+            heard: Heard | RecognitionFailed = await recogniser.finish()
+        except RecognitionError as error:
+            self._log.error("recogniser_failed", stage="final", error=str(error))
+            heard = RecognitionFailed(turn, str(error))
+        await self._inbox.put(heard)
+
+    async def _speak(self, effect: BeginSynthesis) -> None:
+        error = ""
+        try:
+            async for payload in self._engines.speak(effect.text, effect.voice):
+                await self._inbox.put(SpeechAudio(effect.utterance, payload))
+        except SynthesisError as failure:
+            error = str(failure)
+            self._log.error("voice_failed", utterance=effect.utterance, error=error)
+        await self._inbox.put(SpeechDone(effect.utterance, error))
+
+    async def _speak_to_leg(self, effect: LegSpeech) -> None:
+        with contextlib.suppress(SynthesisError):  # without a brief the digit still works
+            async for payload in self._engines.speak(effect.text, None):
+                for at in range(0, len(payload), LEG_AUDIO_BYTES):
+                    piece = payload[at : at + LEG_AUDIO_BYTES]
+                    await self._link.send(
+                        LegAudio(leg=effect.leg, utterance=effect.utterance, payload=piece)
+                    )
+        await self._link.send(LegAudio(leg=effect.leg, utterance=effect.utterance, last=True))
+
+    async def _render_ahead(self, effect: RenderAhead) -> None:
+        with contextlib.suppress(SynthesisError):  # the real attempt reports it
+            async for _ in self._engines.speak(effect.text, effect.voice):
+                pass
+
+    def _forget_ahead(self) -> None:
+        """The turn is decided: questions asked ahead that nobody repeated are of no use."""
+        for task in self._asked_ahead.values():
+            task.cancel()
+        self._asked_ahead.clear()
+
+    async def _routed(self, ask: AskRouter, answer: Awaitable[RouteFinished]) -> None:
+        await self._inbox.put(replace(await answer, request=ask.request))
+
+    async def _result(self, waiting: Awaitable[ToolFinished]) -> None:
+        await self._inbox.put(await waiting)
+
+    async def _store(self, write: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(STORE_LIMIT_S):
+                await write
+        except StaleLeaseError:
+            # We hung, and another worker has the call by now: fall silent.
+            await self._link.abort()
+        except (TimeoutError, SessionStoreError) as error:
+            self._log.error("not_stored_in_time", error=repr(error))
+
+    async def _measured(self, turn: TurnMeasured) -> None:
+        self._log.info(
+            "turn",
+            turn_id=turn.turn,
+            text=redact_text(turn.text),
+            intent=turn.intent,
+            confidence=turn.confidence,
+            by=turn.by,
+            end_reason=turn.end_reason,
+            hold_ms=turn.hold_ms,
+            response_onset_ms=turn.response_onset_ms,
+            hops_ms=turn.hops_ms,
+            stages_ms=turn.stages_ms,
+            speculation=turn.speculation,
+            overspent=turn.overspent,
+        )
+        await self._journal.measured(turn)
+
+
+class _Deaf:
+    """Stands for a recogniser that could not be started: the caller is asked again, or keys."""
+
+    def __init__(self, turn: int, reason: str) -> None:
+        self._turn = turn
+        self._reason = reason
+
+    def feed(self, payload: bytes) -> None:
+        """Hear nothing."""
+
+    async def finish(self) -> Heard:
+        """Fail as the start did."""
+        raise RecognitionError(self._reason)
+
+    def cancel(self) -> None:
+        """Nothing to throw away."""

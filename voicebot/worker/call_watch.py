@@ -1,0 +1,315 @@
+"""What people may see of a call while it goes on, and the way of their commands into it.
+
+    CallSession ─► CallWatch ─► live feed (console) · queue record · webhook
+        ▲                          │
+        └──── ConsoleCommand ◄─────┘
+
+Nothing here may hold a call up or end it: failures are logged, the call goes on.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from voicebot.config.settings import HandoffSettings
+from voicebot.core.errors import SessionStoreError
+from voicebot.dialogue.actions import StoreTurn
+from voicebot.handoff.context import HandoffContext
+from voicebot.handoff.queue_store import HandoffStore
+from voicebot.handoff.signing import SIGNATURE_HEADER, issue_token, sign_body
+from voicebot.link.binary_media import CallerAudio, SentAudio
+from voicebot.link.messages import Start, Stats
+from voicebot.telemetry.live_feed import LivePort, worker_socket_name
+from voicebot.telemetry.log import get_logger
+from voicebot.worker.effects import ConsoleCommand, HandoffNews, Heard
+
+WEBHOOK_LIMIT_S: Final = 3.0
+TOKEN_LIFE_S: Final = 3600
+MAX_LINES: Final = 200
+LISTEN_S: Final = 5.0
+CLOSE_AFTER_S: Final = 2.0
+_TALKING: Final = "talking"
+
+
+class CallWatch:
+    """Watches one call; this one sees nothing and tells nobody."""
+
+    def opened(self, command: Callable[[ConsoleCommand], None]) -> None:
+        """The call is being served; ``command`` puts a command into it."""
+
+    def item(self, item: object) -> None:
+        """Something came in."""
+
+    def said(self, turn: StoreTurn, at_ms: int) -> None:
+        """A turn is finished; sensitive text is ``[redacted]`` already."""
+
+    async def handoff(self, news: HandoffNews) -> None:
+        """A handoff got on."""
+
+    def ended(self, reason: str) -> None:
+        """The call is over."""
+
+
+def places_of(store: HandoffStore) -> dict[str, tuple[int, int | None]]:
+    """Place in its queue (from 1) and estimated wait in seconds of each call that waits."""
+    places: dict[str, tuple[int, int | None]] = {}
+    ahead: dict[str, int] = {}
+    for row in store.rows(open_only=True):
+        if row.state == "waiting":
+            position = ahead[row.queue] = ahead.get(row.queue, 0) + 1
+            took_s = store.average_talk_s(row.queue)
+            places[row.context.call_id] = (position, None if took_s is None else int(position * took_s))
+    return places
+
+
+class LiveCalls:
+    """The watched calls of one worker.
+
+    Args:
+        folder: The data directory.
+        settings: Webhook of the handoffs.
+    """
+
+    def __init__(self, folder: Path, settings: HandoffSettings) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._feed = LivePort(folder, worker_socket_name(), self._on_command)
+        self._calls: dict[str, LiveWatch] = {}
+        self._store: HandoffStore | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = get_logger()
+
+    def open(self) -> None:
+        """Open feed and queue record; the bot works without either."""
+        try:
+            self._feed.open()
+            self._store = HandoffStore(self._folder)
+        except (OSError, SessionStoreError) as error:
+            self._log.error("live_feed_not_open", error=str(error))
+            return
+        if self._settings.agents == "console" and self._settings.announce_s > 0:
+            self._background(self._announce(self._store))
+
+    def close(self) -> None:
+        """Close the feed."""
+        self._feed.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def watch(self) -> "LiveWatch":
+        """A watch for a new call."""
+        return LiveWatch(self)
+
+    def publish(self, event: dict[str, Any]) -> None:
+        """Tell the console."""
+        self._feed.publish(event)
+
+    def add(self, call_id: str, watch: "LiveWatch") -> None:
+        """A call began."""
+        self._calls[call_id] = watch
+
+    def remove(self, call_id: str, watch: "LiveWatch") -> None:
+        """A call ended here; another link of this worker may have taken it over."""
+        if self._calls.get(call_id) is watch:
+            del self._calls[call_id]
+        if self._store is not None:
+            self._background(self._close(self._store, call_id))
+
+    async def _close(self, store: HandoffStore, call_id: str) -> None:
+        """What a dead worker left open of this call, once its own outcome had time to be written."""
+        await asyncio.sleep(CLOSE_AFTER_S)
+        if call_id in self._calls:
+            return
+        try:
+            if await asyncio.to_thread(store.end_call, call_id):
+                self.publish({"event": "queue"})
+        except SessionStoreError as error:
+            self._log.error("handoffs_not_closed", call_id=call_id, error=str(error))
+
+    async def record(self, news: HandoffNews) -> None:
+        """Keep the queue's record up to date; a slow disk does not hold the call up."""
+        if self._store is not None:
+            self._background(self._write(self._store, news))
+        if news.context is not None and self._settings.webhook_url:
+            self._background(self._tell_webhook(news.context))
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _announce(self, store: HandoffStore) -> None:
+        while True:
+            await asyncio.sleep(self._settings.announce_s)
+            try:
+                places = await asyncio.to_thread(places_of, store)
+            except SessionStoreError as error:
+                self._log.error("places_not_read", error=str(error))
+                continue
+            for call_id, (position, wait_s) in places.items():
+                if call_id in self._calls:
+                    command = ConsoleCommand("place", position=position, wait_s=wait_s)
+                    self._calls[call_id].command(command)
+
+    async def _write(self, store: HandoffStore, news: HandoffNews) -> None:
+        try:
+            if news.context is not None:
+                await asyncio.to_thread(store.join, news.context, priority=news.priority)
+            elif news.stage == "callback":
+                row = await asyncio.to_thread(store.get, news.handoff_id)
+                queue = row.queue if row is not None else ""
+                await asyncio.to_thread(store.ask_callback, news.handoff_id, news.detail, queue)
+            elif news.stage == _TALKING:
+                await asyncio.to_thread(store.talking, news.handoff_id)
+            elif news.stage == "end":
+                await asyncio.to_thread(store.end, news.handoff_id, news.outcome, news.detail, news.code)
+        except SessionStoreError as error:
+            self._log.error("handoff_not_recorded", handoff_id=news.handoff_id, error=str(error))
+        self.publish({"event": "queue"})
+
+    async def _tell_webhook(self, context: HandoffContext) -> None:
+        key = os.environ.get(self._settings.webhook_key_env, "").encode()
+        if not key:
+            self._log.error("webhook_has_no_key", variable=self._settings.webhook_key_env)
+            return
+        now_s = int(time.time())
+        token = issue_token(key, context.handoff_id, now_s + TOKEN_LIFE_S)
+        body = msgspec.json.encode({"handoff": context, "token": token})
+        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: sign_body(key, body, now_s)}
+        try:
+            async with asyncio.timeout(WEBHOOK_LIMIT_S), httpx.AsyncClient() as client:
+                answer = await client.post(self._settings.webhook_url, content=body, headers=headers)
+            if answer.status_code >= 300:
+                self._log.warning("webhook_refused", status=answer.status_code)
+        except (TimeoutError, httpx.HTTPError) as error:
+            self._log.warning("webhook_failed", error=repr(error))
+
+    def _on_command(self, event: dict[str, Any]) -> None:
+        name = event.get("command")
+        if name == "snapshot":
+            for watch in self._calls.values():
+                watch.publish_snapshot()
+            return
+        found = self._calls.get(str(event.get("call")))
+        if found is not None and isinstance(name, str):
+            audio = b""
+            with contextlib.suppress(binascii.Error, ValueError):
+                audio = base64.b64decode(str(event.get("data", "")), validate=True)
+            found.command(
+                ConsoleCommand(
+                    name,
+                    uri=str(event.get("uri", "")),
+                    agent=str(event.get("agent", "")),
+                    audio=audio,
+                )
+            )
+
+
+class LiveWatch(CallWatch):
+    """Watches one call for the console."""
+
+    def __init__(self, calls: LiveCalls) -> None:
+        self._live = calls
+        self._start: Start | None = None
+        self._began_s = time.monotonic()
+        self._listened_until_s = 0.0
+        self._lines: dict[int, dict[str, Any]] = {}
+        self._send: Callable[[ConsoleCommand], None] | None = None
+
+    def opened(self, command: Callable[[ConsoleCommand], None]) -> None:
+        """See ``CallWatch``."""
+        self._send = command
+
+    def command(self, command: ConsoleCommand) -> None:
+        """Put a command into the call; ``listen`` is for us and holds for a few seconds."""
+        if command.command == "listen":
+            self._listened_until_s = time.monotonic() + LISTEN_S
+        elif self._send is not None:
+            self._send(command)
+
+    def item(self, item: object) -> None:
+        """See ``CallWatch``."""
+        match item:
+            case Start():
+                self._start = item
+                self._live.add(item.call_id, self)
+                self.publish_snapshot()
+            case CallerAudio(payload=payload):
+                self._audio("caller", payload)
+            case SentAudio(payload=payload):
+                self._audio("bot", payload)
+            case Heard(final=False, text=text):
+                self._publish({"event": "partial", "text": text})
+            case Stats():
+                quality = {
+                    name: value
+                    for name, value in msgspec.structs.asdict(item).items()
+                    if isinstance(value, int | float)
+                }
+                self._publish({"event": "line", "quality": quality})
+            case _:
+                pass
+
+    def said(self, turn: StoreTurn, at_ms: int) -> None:
+        """See ``CallWatch``."""
+        line = {"turn": turn.turn, "who": turn.who, "text": turn.text, "at_ms": at_ms}
+        self._lines[turn.turn] = line
+        if len(self._lines) > MAX_LINES:
+            del self._lines[min(self._lines)]
+        self._publish({"event": "said", **line})
+
+    async def handoff(self, news: HandoffNews) -> None:
+        """See ``CallWatch``."""
+        stage = news.outcome if news.stage == "end" else news.stage
+        self._publish(
+            {
+                "event": "handoff",
+                "handoff_id": news.handoff_id,
+                "stage": stage,
+                "detail": news.detail,
+                "code": news.code,
+            }
+        )
+        await self._live.record(news)
+
+    def ended(self, reason: str) -> None:
+        """See ``CallWatch``."""
+        self._publish({"event": "call_ended", "reason": reason})
+        if self._start is not None:
+            self._live.remove(self._start.call_id, self)
+
+    def publish_snapshot(self) -> None:
+        """Everything so far, for a console that has just come."""
+        start = self._start
+        if start is None:
+            return
+        self._publish(
+            {
+                "event": "call_started",
+                "worker": worker_socket_name(),
+                "age_ms": int((time.monotonic() - self._began_s) * 1000),
+                "caller": start.caller,
+                "caller_name": start.caller_name,
+                "called": start.called,
+                "sip_call_id": start.sip_call_id,
+                "lines": [self._lines[turn] for turn in sorted(self._lines)],
+            }
+        )
+
+    def _audio(self, lane: str, payload: bytes) -> None:
+        if time.monotonic() < self._listened_until_s:
+            data = base64.b64encode(payload).decode()
+            self._publish({"event": "audio", "lane": lane, "data": data})
+
+    def _publish(self, event: dict[str, Any]) -> None:
+        if self._start is not None:
+            self._live.publish({**event, "call": self._start.call_id})

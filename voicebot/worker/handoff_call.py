@@ -1,0 +1,412 @@
+"""A call whose transfers go by the handoff machine: music for the caller, a brief for the colleague.
+
+    CallCore ── ToEdge(Transfer) ──► HandoffCall ── Handoff ──► Dial, LegSpeech, Bridge, Transfer
+                                         ▲
+    link: Result, LegDtmf, LegPlayed …───┤
+    console: ConsoleCommand ─────────────┘      Finished ──► TransferFinished ──► the dialogue goes on
+
+Pure as ``CallCore`` is. While a handoff is under way the caller's keys are not the dialogue's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, assert_never
+
+from voicebot.config.settings import BudgetSettings, HandoffSettings, TurnSettings
+from voicebot.core.ids import new_session_id
+from voicebot.dialogue.actions import CallTool, HangUp, Speak, TransferCall
+from voicebot.dialogue.events import Event, ToolFinished, TransferFinished
+from voicebot.handoff.briefing import spoken_brief, spoken_number, spoken_position
+from voicebot.handoff.context import ContextBuilder, HandoffContext, Urgency
+from voicebot.handoff.handoff import (
+    Command,
+    Finished,
+    Handoff,
+    HandoffPlan,
+    HoldCaller,
+    Mode,
+    SayToLeg,
+    Stage,
+    StageChanged,
+)
+from voicebot.handoff.user_to_user import HEADER, encode_fields
+from voicebot.link.binary_media import BotAudio
+from voicebot.link.codec import FromEdge
+from voicebot.link.messages import (
+    Bridge,
+    Dial,
+    Dtmf,
+    Hangup,
+    LegDtmf,
+    LegEnded,
+    LegPlayed,
+    Played,
+    Result,
+    Start,
+    Transfer,
+    TransferProgress,
+    Unbridge,
+)
+from voicebot.turn.voice_activity import VoiceActivityDetector
+from voicebot.worker.call_core import CallCore, Dialogue
+from voicebot.worker.effects import (
+    ConsoleCommand,
+    Effect,
+    EndCall,
+    HandoffNews,
+    Input,
+    LegSpeech,
+    Persist,
+    ToEdge,
+)
+
+HOLD_MUSIC: Final = "hold-music"
+"""Name of the voice that plays music: ``Engines.speak`` knows it."""
+
+
+BROWSER: Final = "browser"
+"""The address of a colleague who talks through the console."""
+COLLEAGUE: Final = "colleague"
+MAX_PROBES: Final = 4  # legs of one handoff that may be bridged: more tries than that are rare
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTarget:
+    """A queue of the dialplan."""
+
+    name: str
+    uri: str
+    mode: Literal["blind", "warm", "attended"] = "blind"
+    ring_ms: int = 25_000
+    priority: Urgency = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffRules:
+    """What the installation and the dialplan say about handoffs.
+
+    Attributes:
+        settings: Of the installation.
+        queues: Of the dialplan, in its order.
+        next_queue_when_busy: Try the following queues too.
+        sensitive: Slots that stay in the bot.
+        may_call: Why a URI must not be called, empty when it may.
+        may_call_back: Whether a caller's number may be called back.
+    """
+
+    settings: HandoffSettings
+    queues: tuple[QueueTarget, ...] = ()
+    next_queue_when_busy: bool = False
+    sensitive: frozenset[str] = frozenset()
+    may_call: Callable[[str], str] = field(default=lambda uri: f"{uri} is not allowed")
+    may_call_back: Callable[[str], bool] = field(default=lambda number: not number)
+
+
+class HandoffCall(CallCore):
+    """A call core that carries out ``TransferCall`` itself.
+
+    Args:
+        settings: Turn-taking.
+        budget: What each stage may cost.
+        detector: Voice activity of this call.
+        open_dialogue: As ``CallCore``.
+        rules: About handoffs.
+    """
+
+    def __init__(
+        self,
+        settings: TurnSettings,
+        budget: BudgetSettings,
+        detector: VoiceActivityDetector,
+        open_dialogue: Callable[[Start], Dialogue | None],
+        rules: HandoffRules,
+    ) -> None:
+        super().__init__(settings, budget, detector, open_dialogue)
+        self._rules = rules
+        self._handoff: Handoff | None = None
+        self._handoff_id = ""
+        self._request = ""
+        self._music = False
+        self._music_pieces = 0
+        self._probed: list[str] = []
+        self._orphan = ""
+        self._facts: Start | None = None
+        self._tools: dict[str, str] = {}
+        self._context = ContextBuilder(
+            sensitive=rules.sensitive, verified_by=frozenset(rules.settings.verified_by)
+        )
+
+    # ------------------------------------------------------------ inputs
+
+    def handle(self, item: FromEdge | Input | Event, now_ms: float) -> list[Effect]:
+        """Take one input; see ``CallCore.handle``."""
+        if self.over:
+            return []
+        effects: list[Effect] = []
+        match item:
+            case ConsoleCommand():
+                return self._commanded(item, now_ms)
+            case Start():
+                self._facts = item
+            case ToolFinished():
+                tool = self._tools.pop(item.request, "")
+                if tool:
+                    self._context.action(tool, item.outcome, self._at_ms(now_ms))
+            case Dtmf(digit=digit) if self._busy:
+                return self._waiting_key(digit, now_ms)
+            case Played() if self._music and item.finished and item.utterance.startswith(HOLD_MUSIC):
+                effects += self._more_music()
+            case Result() | TransferProgress() | LegEnded() | LegDtmf() | LegPlayed():
+                if self._handoff is not None:
+                    effects += self._commands(self._handoff.handle(item, now_ms), now_ms)
+            case _:
+                pass
+        effects += self._watched(super().handle(item, now_ms), now_ms)
+        if isinstance(item, Start) and item.resume is not None:
+            effects += self._resumed()
+        if isinstance(item, Result) and self._probed and item.request == self._probed[0]:
+            effects += self._probe_answered(item, now_ms)
+        if isinstance(item, LegEnded) and self._orphan and item.leg == self._orphan:
+            effects += self._orphan_over("bridged", "colleague hung up", now_ms)
+        return effects
+
+    # ------------------------------------------------------------ taking over in the middle of a handoff
+
+    def _resumed(self) -> list[Effect]:
+        """The worker before us was handing over: its colleague is bridged already, or gone.
+
+        The edge ends legs that nobody bridged when a worker dies. A bridged one answers to its name.
+        """
+        wait = (self._dialogue.snapshot() if self._dialogue is not None else {}).get("wait") or {}
+        if wait.get("kind") != "transfer":
+            return []
+        self._request = str(wait.get("request", ""))
+        self._probed = [f"{self._request}.probe{n}" for n in range(1, MAX_PROBES + 1)]
+        return self._probe()
+
+    def _probe(self) -> list[Effect]:
+        leg = f"{self._request}l{MAX_PROBES + 1 - len(self._probed)}"
+        return [ToEdge(Bridge(request=self._probed[0], leg=leg))]
+
+    def _probe_answered(self, result: Result, now_ms: float) -> list[Effect]:
+        leg = f"{self._request}l{MAX_PROBES + 1 - len(self._probed)}"
+        self._probed.pop(0)
+        if result.ok:
+            self._probed.clear()
+            self._orphan = leg
+            return []
+        return self._probe() if self._probed else self._orphan_over("returned", "interrupted", now_ms)
+
+    def _orphan_over(self, outcome: str, reason: str, now_ms: float) -> list[Effect]:
+        self._orphan = ""
+        event = TransferFinished(request=self._request, outcome=outcome, reason=reason)
+        return self._watched(super().handle(event, now_ms), now_ms)
+
+    def advance(self, now_ms: float) -> list[Effect]:
+        """Let time pass; see ``CallCore.advance``."""
+        effects: list[Effect] = []
+        if self._handoff is not None and not self.over:
+            effects += self._commands(self._handoff.advance(now_ms), now_ms)
+        return effects + self._watched(super().advance(now_ms), now_ms)
+
+    def next_deadline_ms(self) -> float | None:
+        """See ``CallCore.next_deadline_ms``."""
+        own = None if self._handoff is None or self.over else self._handoff.next_deadline_ms()
+        due = [d for d in (own, super().next_deadline_ms()) if d is not None]
+        return min(due, default=None)
+
+    @property
+    def _busy(self) -> bool:
+        return self._handoff is not None and not self._handoff.over
+
+    def _commanded(self, command: ConsoleCommand, now_ms: float) -> list[Effect]:
+        match command.command:
+            case "place" if self._waiting:
+                return self._announce(command)
+            case "hang_up":
+                return [ToEdge(Hangup(request="console", drain=False, reason="ended at the console"))]
+            case "accept" if self._handoff is not None and command.uri == BROWSER:
+                return self._commands(self._handoff.accept_here(now_ms), now_ms)
+            case "talk" if self._handoff is not None and self._handoff.here:
+                self._handoff.colleague_heard(now_ms)
+                return [ToEdge(BotAudio(self._output.generation, COLLEAGUE, command.audio))]
+            case "colleague_done" if self._handoff is not None:
+                return self._commands(self._handoff.colleague_done(), now_ms)
+            case "accept" if self._handoff is not None:
+                return self._commands(self._handoff.accept(command.uri, now_ms), now_ms)
+            case "take_back" if self._handoff is not None:
+                return self._commands(self._handoff.take_back("taken back"), now_ms)
+            case _:
+                return []
+
+    # ------------------------------------------------------------ waiting in the console's queue
+
+    @property
+    def _waiting(self) -> bool:
+        return self._handoff is not None and self._handoff.stage is Stage.WAITING
+
+    @property
+    def _may_be_called_back(self) -> bool:
+        caller = self._facts.caller if self._facts is not None else ""
+        return bool(self._rules.settings.callback_digit) and self._rules.may_call_back(caller)
+
+    def _announce(self, command: ConsoleCommand) -> list[Effect]:
+        """Say the place in the queue between two pieces of music."""
+        text = spoken_position(command.position, command.wait_s)
+        if self._may_be_called_back:
+            text += f" Press {self._rules.settings.callback_digit} to be called back instead."
+        return [*self._silence(), *self._say("place", text), *self._more_music()]
+
+    def _waiting_key(self, digit: str, now_ms: float) -> list[Effect]:
+        """Keys of a caller on hold mean nothing, but the one that asks for a call back."""
+        asked = self._waiting and digit == self._rules.settings.callback_digit
+        if not asked or not self._may_be_called_back:
+            return []
+        assert self._facts is not None
+        self._music = False
+        text = f"We will call you back on {spoken_number(self._facts.caller)}. Goodbye."
+        done = HandoffNews(self._handoff_id, "callback", detail=self._facts.caller)
+        over = HandoffNews(self._handoff_id, "end", detail="asked to be called back", outcome="returned")
+        self._handoff = None
+        said = [*self._silence(), *self._say("callback", text)]
+        return [done, over, *said, *self._actions([HangUp(reason="callback")], now_ms)]
+
+    def _silence(self) -> list[Effect]:
+        cleared, _ = self._output.clear()
+        return cleared
+
+    def _say(self, name: str, text: str) -> list[Effect]:
+        self._music_pieces += 1
+        return self._output.say(
+            Speak(
+                utterance=f"{name}{self._music_pieces}",
+                text=text,
+                speech_barge_in=False,
+                dtmf_barge_in=False,
+            )
+        )
+
+    # ------------------------------------------------------------ what the call does
+
+    def _watched(self, effects: list[Effect], now_ms: float) -> list[Effect]:
+        """The effects of the core, with its transfers replaced by ours."""
+        out: list[Effect] = []
+        for effect in effects:
+            match effect:
+                case ToEdge(message=Transfer(request=request)) if self.asked_transfer is not None:
+                    assert request == self.asked_transfer.request
+                    out += self._begin(self.asked_transfer, now_ms)
+                case Persist(turn=turn):
+                    self._context.turn(
+                        turn.who, turn.text, self._at_ms(now_ms), intent=turn.intent, slots=turn.slots
+                    )
+                    out.append(effect)
+                case CallTool():
+                    self._tools[effect.request] = effect.tool
+                    out.append(effect)
+                case EndCall():
+                    if self._handoff is not None:
+                        out += self._commands(self._handoff.caller_gone(), now_ms)
+                    out.append(effect)
+                case _:
+                    out.append(effect)
+        return out
+
+    def _begin(self, action: TransferCall, now_ms: float) -> list[Effect]:
+        rules = self._rules
+        names = [queue.uri for queue in rules.queues]
+        place = names.index(action.uri) if action.uri in names else -1
+        queue = rules.queues[place] if place >= 0 else QueueTarget(action.reason, action.uri)
+        tries = [(action.uri,)]
+        if rules.next_queue_when_busy and place >= 0:
+            tries += [(other.uri,) for other in rules.queues[place + 1 :]]
+        self._handoff_id = "h" + new_session_id()[1:]
+        self._request = action.request
+        context = self._built(action, queue)
+        mode: Mode = "blind" if action.mode == "blind" else "warm"
+        if rules.settings.agents == "console" and mode != "blind":
+            mode = "console"
+        plan = HandoffPlan(
+            request=action.request,
+            mode=mode,
+            tries=tuple(tries),
+            headers={**action.headers, **self._headers(context)},
+            brief=spoken_brief(context, accept_digit=rules.settings.accept_digit),
+            accept_digit=rules.settings.accept_digit,
+            ring_ms=queue.ring_ms,
+            accept_ms=int(rules.settings.accept_timeout_s * 1000),
+            wait_ms=int(rules.settings.wait_s * 1000),
+        )
+        self._handoff = Handoff(plan, rules.may_call)
+        news = HandoffNews(self._handoff_id, "begin", context=context, priority=queue.priority)
+        return [news, *self._commands(self._handoff.begin(now_ms), now_ms)]
+
+    def _built(self, action: TransferCall, queue: QueueTarget) -> HandoffContext:
+        facts = self._facts or Start(call_id="", session_id="")
+        base = HandoffContext(
+            handoff_id=self._handoff_id,
+            call_id=facts.call_id,
+            session_id=facts.session_id,
+            caller=facts.caller,
+            caller_name=facts.caller_name,
+            called=facts.called,
+            queue=queue.name,
+            reason=action.reason,
+        )
+        return self._context.build(base, priority=queue.priority)
+
+    def _headers(self, context: HandoffContext) -> dict[str, str]:
+        fields = {
+            "handoff": context.handoff_id,
+            "call": context.call_id,
+            "intent": context.intent,
+            "verified": context.verified,
+        }
+        return {"X-Handoff-ID": context.handoff_id, HEADER: encode_fields(fields)}
+
+    # ------------------------------------------------------------ what the handoff wants
+
+    def _commands(self, commands: list[Command], now_ms: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for command in commands:
+            match command:
+                case Dial() | Bridge() | Unbridge() | Transfer():
+                    effects.append(ToEdge(command))
+                case SayToLeg():
+                    effects.append(LegSpeech(command.leg, command.utterance, command.text))
+                case HoldCaller(music=True):
+                    self._music = True
+                    effects += self._more_music()
+                case HoldCaller():
+                    self._music = False
+                    effects += self._silence()
+                case StageChanged():
+                    effects.append(
+                        HandoffNews(self._handoff_id, command.stage.value, detail=command.detail)
+                    )
+                case Finished():
+                    effects += self._finished(command, now_ms)
+                case _:
+                    assert_never(command)
+        return effects
+
+    def _more_music(self) -> list[Effect]:
+        self._music_pieces += 1
+        name = f"{HOLD_MUSIC}{self._music_pieces}"
+        return self._output.say(
+            Speak(utterance=name, text="", voice=HOLD_MUSIC, speech_barge_in=False, dtmf_barge_in=False)
+        )
+
+    def _finished(self, done: Finished, now_ms: float) -> list[Effect]:
+        news = HandoffNews(
+            self._handoff_id, "end", detail=done.reason, outcome=done.outcome, code=done.code
+        )
+        event = TransferFinished(
+            request=self._request, outcome=done.outcome, sip_code=done.code, reason=done.reason
+        )
+        if self.over:
+            return [news]
+        return [news, *self._watched(super().handle(event, now_ms), now_ms)]
+
+    def _at_ms(self, now_ms: float) -> int:
+        return int(now_ms - self._answered_ms)

@@ -1,0 +1,195 @@
+"""The durable side of one call: session and turns in the store, the call record at the end."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from voicebot.core.errors import SessionStoreError
+from voicebot.dialogue.actions import StoreTurn
+from voicebot.link.messages import Start, Stop
+from voicebot.session.call_detail_record import (
+    CallDetailLog,
+    CallDetailRecord,
+    latency_of,
+    transcript_of,
+)
+from voicebot.session.records import SessionEnding, SessionRecord, TurnRecord, utc_text
+from voicebot.session.store import SessionStore
+from voicebot.telemetry.log import get_logger
+from voicebot.worker.effects import CallState, SaveState, TurnMeasured
+
+
+class CallJournal:
+    """Keeps what happens in one call.
+
+    Args:
+        store: The worker's session store.
+        records: Where the call record goes.
+        dialplan: Name of the dialplan that serves the call.
+        orphan_grace_s: How long a call whose link broke may turn up at another worker.
+        wall_clock_s: Time of day, for people; durations come from the link's own clock.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        records: CallDetailLog,
+        dialplan: str,
+        orphan_grace_s: float = 5.0,
+        wall_clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._dialplan = dialplan
+        self._orphan_grace_s = orphan_grace_s
+        self._wall_clock_s = wall_clock_s
+        self._lease = 0
+        self._start: Start | None = None
+        self._started_at = ""
+        self._started_s = 0.0
+        self._turns: dict[int, TurnRecord] = {}
+        self._workers = 1
+        self._log = get_logger()
+
+    async def started(self, start: Start) -> None:
+        """A call began."""
+        self._start = start
+        self._lease = start.resume.lease if start.resume is not None else 0
+        self._started_at = utc_text(self._wall_clock_s())
+        self._started_s = time.monotonic()
+        self._log = self._log.bind(call_id=start.call_id, session_id=start.session_id)
+        record = SessionRecord(
+            session_id=start.session_id,
+            call_id=start.call_id,
+            sip_call_id=start.sip_call_id,
+            caller=start.caller,
+            called=start.called,
+            dialplan=self._dialplan,
+            started_at=self._started_at,
+            answered_at=self._started_at,
+            recording=start.recording,
+        )
+        self._log.info("call_started", caller=start.caller, called=start.called)
+        try:
+            await self._store.open_session(record, lease=self._lease)
+        except SessionStoreError as error:
+            self._log.error("session_not_opened", error=str(error))
+
+    async def taken_over(self, start: Start) -> CallState | None:
+        """Another worker began this call: what it left, and its turns for the call record.
+
+        Returns:
+            What to go on from; None when nothing usable was stored.
+        """
+        try:
+            stored = await self._store.load(start.session_id)
+            if stored is None or not stored.state:
+                return None
+            state = msgspec.json.decode(stored.state, type=CallState)
+        except (SessionStoreError, msgspec.DecodeError) as error:
+            self._log.error("call_not_resumed", session_id=start.session_id, error=str(error))
+            return None
+        self._turns = dict(stored.turns)
+        self._workers = self._lease + 1
+        return state
+
+    async def state(self, save: SaveState) -> None:
+        """Keep what another worker needs to go on.
+
+        Raises:
+            SessionStoreError: The store cannot take it.
+            StaleLeaseError: Another worker has the call.
+        """
+        assert self._start is not None
+        session_id = self._start.session_id
+        state = msgspec.json.encode(save.state)
+        await self._store.save_state(session_id, state, version=save.version, lease=self._lease)
+
+    async def turn(self, turn: StoreTurn, at_ms: int) -> None:
+        """A turn is finished; returns when it is safe.
+
+        Raises:
+            SessionStoreError: The store cannot take it; the call record still will.
+        """
+        assert self._start is not None
+        record = TurnRecord(
+            who="bot" if turn.who == "bot" else "caller",
+            text=turn.text,
+            at_ms=at_ms,
+            step=turn.step,
+            intent=turn.intent,
+            slots=turn.slots,
+            confidence=turn.confidence,
+            by=turn.by,
+        )
+        self._turns[turn.turn] = record
+        await self._store.append_turn(self._start.session_id, turn.turn, record, lease=self._lease)
+
+    async def measured(self, turn: TurnMeasured) -> None:
+        """A turn was answered: its stages go into its record."""
+        record = self._turns.get(turn.turn)
+        if record is None or self._start is None:
+            return
+        measured = msgspec.structs.replace(
+            record, stages_ms=turn.stages_ms, response_onset_ms=turn.response_onset_ms
+        )
+        self._turns[turn.turn] = measured
+        try:
+            await self._store.append_turn(self._start.session_id, turn.turn, measured, lease=self._lease)
+        except SessionStoreError as error:
+            self._log.error("turn_times_not_stored", turn_id=turn.turn, error=str(error))
+
+    async def ended(self, reason: str, stop: Stop | None) -> None:
+        """The call is over: close the session and write the call record.
+
+        Without a ``stop`` only our link is over: the call may go on at another worker, which then writes
+        the record.
+        """
+        start = self._start
+        if start is None or (stop is None and await self._went_elsewhere(start)):
+            return
+        ended_at = utc_text(self._wall_clock_s())
+        ended_by = stop.ended_by if stop is not None else "edge"
+        ending = SessionEnding(ended_at=ended_at, ended_by=ended_by, reason=reason)
+        try:
+            await self._store.end_session(start.session_id, ending, lease=self._lease)
+        except SessionStoreError as error:
+            self._log.error("session_not_closed", error=str(error))
+        stats = msgspec.to_builtins(stop.stats) if stop is not None and stop.stats is not None else {}
+        record = CallDetailRecord(
+            call_id=start.call_id,
+            session_id=start.session_id,
+            sip_call_id=start.sip_call_id,
+            caller=start.caller,
+            caller_name=start.caller_name,
+            called=start.called,
+            dialplan=self._dialplan,
+            started_at=self._started_at,
+            answered_at=self._started_at,
+            ended_at=ended_at,
+            talk_ms=int((time.monotonic() - self._started_s) * 1000),
+            ended_by=ended_by,
+            reason=reason,
+            sip_code=stop.sip_code if stop is not None else 0,
+            turns=len(self._turns),
+            transcript=transcript_of(self._turns),
+            recording=start.recording,
+            line={k: v for k, v in stats.items() if k != "type"},
+            latency=latency_of(self._turns),
+            workers=self._workers,
+        )
+        try:
+            await self._records.append(record)
+        except SessionStoreError as error:
+            self._log.error("call_record_not_written", error=str(error), record=repr(record))
+        self._log.info("call_ended", reason=reason, ended_by=ended_by, turns=len(self._turns))
+
+    async def _went_elsewhere(self, start: Start) -> bool:
+        await asyncio.sleep(self._orphan_grace_s)
+        try:
+            stored = await self._store.load(start.session_id)
+        except SessionStoreError:
+            return False
+        return stored is not None and (stored.lease > self._lease or bool(stored.record.ended_at))

@@ -1,0 +1,160 @@
+"""The worker program: loads what is needed once, then serves a call per link."""
+
+import asyncio
+import contextlib
+import functools
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from voicebot.asr.build import build_factory
+from voicebot.asr.pool import RecogniserPool
+from voicebot.asr.protocol import RecogniserFactory
+from voicebot.config.settings import Settings
+from voicebot.dialogue.fixed_texts import fixed_texts
+from voicebot.dialogue.library import PlanLibrary
+from voicebot.dialogue.program import CompiledDialplan
+from voicebot.handoff.hold_music import hold_music
+from voicebot.link.server import LinkServer, WorkerLink
+from voicebot.llm.build import build_chat_model
+from voicebot.session.call_detail_record import CallDetailLog
+from voicebot.session.open_store import session_store
+from voicebot.session.store import SessionStore
+from voicebot.telemetry.log import get_logger
+from voicebot.telemetry.readiness import announce_ready
+from voicebot.tts.build import build_renderer
+from voicebot.tts.warming import FixedPrompt, PromptWarmer, WarmingProgress
+from voicebot.turn.echo_path import EchoPath
+from voicebot.turn.voice_activity import VoiceActivity
+from voicebot.worker.call_session import CallSession, Engines
+from voicebot.worker.call_watch import LiveCalls
+from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall
+from voicebot.worker.handoff_rules import handoff_rules
+from voicebot.worker.hearing import Ears
+from voicebot.worker.journal import CallJournal
+from voicebot.worker.plan_shelf import PlanShelf
+from voicebot.worker.speaking import SpeakingPool
+
+PROMPT_FOLDER: Final = "prompts"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What the calls of one worker share."""
+
+    settings: Settings
+    plans: PlanShelf
+    recognisers: RecogniserPool
+    speaking: SpeakingPool
+    store: SessionStore
+    records: CallDetailLog
+    live: LiveCalls
+
+    async def serve(self, link: WorkerLink) -> None:
+        """Serve one call."""
+        used = self.plans.latest
+        core = HandoffCall(
+            self.settings.turn,
+            self.settings.budget,
+            VoiceActivity(),
+            used.open,
+            handoff_rules(self.settings, used.plan.source),
+        )
+        engines = Engines(
+            recognise=Ears(self.recognisers).recognise,
+            speak=functools.partial(self._speak, used.plan),
+            call_tool=used.services.call_tool,
+            ask_router=used.services.ask_router,
+        )
+        journal = CallJournal(self.store, self.records, used.plan.name)
+        watch = self.live.watch()
+        await CallSession(link, core, engines, journal, used.restore, watch=watch).run()
+
+    async def _speak(self, plan: CompiledDialplan, text: str, voice: str | None) -> AsyncIterator[bytes]:
+        if voice == HOLD_MUSIC:
+            yield hold_music()
+            return
+        async for payload in self.speaking.speak(text, voice, locale=plan.locale):
+            yield payload
+
+
+@contextlib.asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
+    """Load models, voices, dialplan and store.
+
+    Raises:
+        ConfigError: The dialplan or a model directory cannot be used.
+        SynthesisError: No voice can speak.
+        SessionStoreError: The store cannot be opened.
+    """
+    log = get_logger()
+    library = await asyncio.to_thread(PlanLibrary, settings.dialplan)
+    plans = PlanShelf(library, build_chat_model(settings.llm), settings.tools.allowed_hosts)
+    plan = library.plan
+    prompts_dir = settings.data_dir / PROMPT_FOLDER
+    renderer = await asyncio.to_thread(build_renderer, settings.tts, cache_dir=prompts_dir)
+    factory = await asyncio.to_thread(build_factory, settings.asr)
+    recognisers = RecogniserPool(factory, threads=settings.asr.threads)
+    speaking = SpeakingPool(renderer, settings.tts.threads)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = session_store("", settings.data_dir)
+    await store.start()
+    await asyncio.to_thread(_warm_up, factory)
+    log.info("worker_loaded", dialplan=plan.name, recogniser=recognisers.description)
+    prompts = [FixedPrompt(text, locale=plan.locale) for text in fixed_texts(plan)]
+    warmer = PromptWarmer(renderer, prompts, _log_last).start()
+    live = LiveCalls(settings.data_dir, settings.handoff)
+    live.open()
+    watching = asyncio.create_task(plans.watch())
+    try:
+        records = CallDetailLog(settings.data_dir)
+        yield Worker(settings, plans, recognisers, speaking, store, records, live)
+    finally:
+        watching.cancel()
+        live.close()
+        warmer.stop()
+        speaking.close()
+        recognisers.close()
+        await plans.close()
+        await store.close()
+
+
+def _warm_up(factory: RecogniserFactory) -> None:
+    """Go once through what a first call would be the first to load: native libraries, models, tables."""
+    heard = np.random.default_rng(0).normal(0, 1000, 160).astype(np.int16)
+    echo = EchoPath()
+    detector = VoiceActivity()
+    for _ in range(10):
+        echo.process(heard, heard, reference_active=True)
+        detector.feed(heard)
+    recogniser = factory.start(["one"])
+    recogniser.accept(heard)
+    recogniser.finish()
+    recogniser.close()
+
+
+def _log_last(progress: WarmingProgress) -> None:
+    if progress.done + progress.failed == progress.total:
+        get_logger().info("prompts_rendered", done=progress.done, failed=progress.failed)
+
+
+async def run_worker(settings: Settings) -> None:
+    """Serve calls until SIGTERM or SIGINT.
+
+    Raises:
+        VoicebotError: Something that every call needs cannot be loaded.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    link = settings.link
+    async with open_worker(settings) as worker:
+        server = LinkServer(link.host, link.port, worker.serve, heartbeat_ms=link.heartbeat_ms)
+        async with server:
+            get_logger().info("worker_ready", host=link.host, port=link.port)
+            announce_ready()
+            await stop.wait()

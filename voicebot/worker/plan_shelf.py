@@ -1,0 +1,97 @@
+"""The dialplan that new calls get, read again when its file changes; calls under way keep theirs."""
+
+import asyncio
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from voicebot.dialogue.conversation import Conversation
+from voicebot.dialogue.library import PlanLibrary
+from voicebot.dialogue.opening import open_conversation
+from voicebot.dialogue.program import CompiledDialplan
+from voicebot.dialogue.routes import NoRoute
+from voicebot.dialogue.services import DialogueServices
+from voicebot.dialogue.state import CallFacts
+from voicebot.link.messages import Start
+from voicebot.llm.protocol import ChatModel
+from voicebot.telemetry.log import get_logger
+from voicebot.worker.call_core import Dialogue
+from voicebot.worker.effects import CallState
+
+RELOAD_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInUse:
+    """One version of the dialplan and what it needs of the outside; a call keeps its version."""
+
+    plan: CompiledDialplan
+    services: DialogueServices
+
+    def open(self, start: Start) -> Dialogue | None:
+        """The conversation of a new call; None when no route matches."""
+        conversation = open_conversation(self.plan, _facts(start))
+        return None if isinstance(conversation, NoRoute) else conversation
+
+    def restore(self, start: Start, state: CallState) -> Dialogue:
+        """The conversation that another worker began."""
+        return Conversation.restore(self.plan, _facts(start), state.conversation)
+
+
+class PlanShelf:
+    """The dialplan for new calls; a changed file is read again beside the calls.
+
+    Args:
+        library: Reads the file.
+        model: Language model, or None.
+        allowed_hosts: Hosts that tools may reach.
+    """
+
+    def __init__(
+        self, library: PlanLibrary, model: ChatModel | None, allowed_hosts: tuple[str, ...]
+    ) -> None:
+        self._library = library
+        self._model = model
+        self._allowed_hosts = allowed_hosts
+        self._shelf: list[PlanInUse] = []
+        self._add()
+
+    @property
+    def latest(self) -> PlanInUse:
+        """What a new call gets."""
+        return self._shelf[-1]
+
+    async def watch(self) -> None:
+        """Look at the file every second, for ever."""
+        log = get_logger()
+        rejected: str | None = None
+        while True:
+            await asyncio.sleep(RELOAD_S)
+            if await asyncio.to_thread(self._library.refresh):
+                self._add()
+                log.info("dialplan_reloaded", version=self._library.version)
+            problem = str(self._library.rejected) if self._library.rejected else None
+            if problem is not None and problem != rejected:
+                log.error("dialplan_rejected", reason=problem)
+            rejected = problem
+
+    async def close(self) -> None:
+        """Close the connections of all versions."""
+        for used in self._shelf:
+            await used.services.close()
+
+    def _add(self) -> None:
+        plan = self._library.plan
+        services = DialogueServices(plan, self._model, allowed_hosts=self._allowed_hosts)
+        self._shelf.append(PlanInUse(plan, services))
+
+
+def _facts(start: Start) -> CallFacts:
+    return CallFacts(
+        session_id=start.session_id,
+        caller=start.caller,
+        called=start.called,
+        trunk=start.trunk,
+        headers=start.headers,
+        now=dt.datetime.now(tz=dt.UTC),
+    )
