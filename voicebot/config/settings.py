@@ -9,7 +9,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -303,6 +303,10 @@ class Settings(_Section):
 
     data_dir: Path = Field(Path("var"), description="recordings, call records, session store")
     dialplan: Path = Path("dialplans/bank.yaml")
+    dialplan_at: AwareDatetime | None = Field(
+        default=None,
+        description="calls take place at this moment (2026-12-25T10:00+00:00): to try opening hours",
+    )
     sip: SipSettings = SipSettings()
     rtp: RtpSettings = RtpSettings()
     link: LinkSettings = LinkSettings()

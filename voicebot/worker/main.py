@@ -92,7 +92,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     """
     log = get_logger()
     library = await asyncio.to_thread(PlanLibrary, settings.dialplan)
-    plans = PlanShelf(library, build_chat_model(settings.llm), settings.tools.allowed_hosts)
+    plans = PlanShelf(
+        library, build_chat_model(settings.llm), settings.tools.allowed_hosts, settings.dialplan_at
+    )
     plan = library.plan
     prompts_dir = settings.data_dir / PROMPT_FOLDER
     renderer = await asyncio.to_thread(build_renderer, settings.tts, cache_dir=prompts_dir)

@@ -27,15 +27,26 @@ class PlanInUse:
 
     plan: CompiledDialplan
     services: DialogueServices
+    at: dt.datetime | None
 
     def open(self, start: Start) -> Dialogue | None:
         """The conversation of a new call; None when no route matches."""
-        conversation = open_conversation(self.plan, _facts(start))
+        conversation = open_conversation(self.plan, self._facts(start))
         return None if isinstance(conversation, NoRoute) else conversation
 
     def restore(self, start: Start, state: CallState) -> Dialogue:
         """The conversation that another worker began."""
-        return Conversation.restore(self.plan, _facts(start), state.conversation)
+        return Conversation.restore(self.plan, self._facts(start), state.conversation)
+
+    def _facts(self, start: Start) -> CallFacts:
+        return CallFacts(
+            session_id=start.session_id,
+            caller=start.caller,
+            called=start.called,
+            trunk=start.trunk,
+            headers=start.headers,
+            now=self.at or dt.datetime.now(tz=dt.UTC),
+        )
 
 
 class PlanShelf:
@@ -45,14 +56,20 @@ class PlanShelf:
         library: Reads the file.
         model: Language model, or None.
         allowed_hosts: Hosts that tools may reach.
+        at: The moment at which every call takes place, to try opening hours; None for the real time.
     """
 
     def __init__(
-        self, library: PlanLibrary, model: ChatModel | None, allowed_hosts: tuple[str, ...]
+        self,
+        library: PlanLibrary,
+        model: ChatModel | None,
+        allowed_hosts: tuple[str, ...],
+        at: dt.datetime | None = None,
     ) -> None:
         self._library = library
         self._model = model
         self._allowed_hosts = allowed_hosts
+        self._at = at
         self._shelf: list[PlanInUse] = []
         self._add()
 
@@ -83,15 +100,4 @@ class PlanShelf:
     def _add(self) -> None:
         plan = self._library.plan
         services = DialogueServices(plan, self._model, allowed_hosts=self._allowed_hosts)
-        self._shelf.append(PlanInUse(plan, services))
-
-
-def _facts(start: Start) -> CallFacts:
-    return CallFacts(
-        session_id=start.session_id,
-        caller=start.caller,
-        called=start.called,
-        trunk=start.trunk,
-        headers=start.headers,
-        now=dt.datetime.now(tz=dt.UTC),
-    )
+        self._shelf.append(PlanInUse(plan, services, self._at))
