@@ -16,7 +16,7 @@ from voicebot.dialogue.events import (
     TransferFinished,
 )
 from voicebot.link.binary_media import BotAudio
-from voicebot.link.messages import Answer, Clear, Hangup, Resume, Start, UtteranceProgress
+from voicebot.link.messages import Acknowledge, Answer, Clear, Hangup, Resume, Start, UtteranceProgress
 from voicebot.worker.call_core import CallCore
 from voicebot.worker.effects import Persist, RenderAhead, SaveState, ToEdge, TurnMeasured
 from voicebot.worker.virtual_call import VirtualCall
@@ -310,3 +310,16 @@ def test_the_state_is_kept_with_the_turn_and_before_the_answer():
     assert order[kept - 2 : kept] == ["Persist", "ToEdge"] or order[kept - 1] == "Persist"
     assert kept < order.index("BeginSynthesis", kept)
     assert [s.text for s in record.of(SaveState)[0].state.speaks] == ["Forty two pounds"]
+
+
+def test_audio_is_acknowledged_after_the_state_is_kept_and_keys_are_counted():
+    """A worker that dies between the two leaves the turn to be heard again."""
+    record = call(ThreeLines(), ScriptedCaller(("listen",), ("key", "1"), ("say", 600)), "balance")
+    effects = [effect for _, effect in record.effects]
+    acknowledged = [
+        i for i, e in enumerate(effects) if isinstance(getattr(e, "message", None), Acknowledge)
+    ]
+    assert acknowledged
+    for index in acknowledged:
+        assert isinstance(effects[index - 1], SaveState)
+    assert effects[acknowledged[-1]].message.keys == 1

@@ -10,6 +10,7 @@ from voicebot.edge.outgoing_policy import refusal
 from voicebot.edge.rtp_port import RtpPortPool
 from voicebot.edge.sip_agent import library_call_limit, system_name_servers
 from voicebot.link.binary_media import CallerAudio
+from voicebot.link.messages import Dtmf
 
 HOSTS = ("pbx.example", "127.0.0.1")
 
@@ -62,12 +63,32 @@ def test_ring_replays_what_was_not_acknowledged():
     assert ring.acknowledged_frame == 6
 
 
+def test_ring_replays_keys_among_the_frames():
+    """A key that no worker has taken comes again, where it was pressed; taken ones do not."""
+    ring = CallerRing()
+    for frame in range(6):
+        ring.append(audio(frame))
+        if frame in {1, 3}:
+            ring.append_key(Dtmf(digit=str(frame)))
+    ring.append_key(Dtmf(digit="9"))
+    ring.acknowledge(2, keys=1)
+    assert [getattr(m, "digit", None) or m.frame for m in ring.replay()] == [3, "3", 4, 5, "9"]
+    assert ring.acknowledged_keys == 1
+    ring.acknowledge(3, keys=1)
+    assert [getattr(m, "digit", None) or m.frame for m in ring.replay()] == ["3", 4, 5, "9"]
+    ring.acknowledge(5)  # a worker that does not count keys
+    assert [m.digit for m in ring.replay()] == ["9"]
+    ring.acknowledge(5, keys=10**9)
+    assert list(ring.replay()) == []
+    assert ring.acknowledged_keys == 3
+
+
 def test_ring_holds_at_least_thirty_seconds():
     """The promise to a worker that dies in a long turn."""
     ring = CallerRing()
     for frame in range(1500):
         ring.append(audio(frame))
-    assert ring.replay()[0].frame == 0
+    assert next(ring.replay()).frame == 0
 
 
 def free_base(pairs):

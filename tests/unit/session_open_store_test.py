@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from tests.unit.redis_server import running_redis
+from voicebot.config.load import load_settings
 from voicebot.core.errors import ConfigError
 from voicebot.session.open_store import session_store
 from voicebot.session.records import SessionRecord
@@ -29,6 +31,21 @@ async def test_each_url_names_a_store_that_works(tmp_path, url, inner):
     assert names == {"": {"sessions.db", "journal"}, "memory:": {"journal"}}.get(
         url, {"other.db", "journal"}
     )
+
+
+async def test_the_setting_opens_a_redis_store_shared_by_two_programs(tmp_path):
+    """What one writes the other one reads; nothing is left in the data folder but the journal."""
+    with running_redis() as server:
+        settings = load_settings(environment={"VOICEBOT_STORE__URL": server.url})
+        one, other = (session_store(settings.store.url, tmp_path / name) for name in "ab")
+        await one.start()
+        await other.start()
+        await one.open_session(SessionRecord(session_id="s1", call_id="c1", edge="127.0.0.1:5060"))
+        (found,) = await other.recent(edge="127.0.0.1:5060", open_only=True)
+        assert found.call_id == "c1"
+        await one.close()
+        await other.close()
+        assert {path.name for path in (tmp_path / "a").iterdir()} == {"journal"}
 
 
 @pytest.mark.parametrize("url", ["mysql://x", "sqlite://", "sqlite:///", "/a/path"])

@@ -73,3 +73,18 @@ def test_one_utterance_that_must_be_heard_protects_the_queue():
     output.say(Speak(utterance="u2", text="b", speech_barge_in=False))
     assert not output.speech_may_interrupt
     assert output.dtmf_may_interrupt
+
+
+def test_the_rest_of_an_utterance_follows_what_a_worker_before_us_has_sent():
+    """Rendered again, the part that is at the edge is left out, wherever the pieces are cut."""
+    output = SpeechOutput(first_generation=2)
+    output.say(Speak(utterance="u1", text="hello"), at_edge_bytes=400, played_ms=20)
+    voice = bytes(range(1, 201)) * 3
+    sent = b""
+    for at in range(0, 600, 240):
+        for effect in output.audio(SpeechAudio("u1", voice[at : at + 240])):
+            assert effect.message.generation == 2
+            sent += effect.message.payload
+    assert sent == voice[400:]
+    effects, _ = output.rendered(SpeechDone("u1"))
+    assert effects == [ToEdge(EndUtterance(utterance="u1"))]

@@ -115,6 +115,19 @@ class LinkSettings(_Section):
         return self.worker_urls or tuple(f"ws://{self.host}:{port}/" for port in ports)
 
 
+class StoreSettings(_Section):
+    """Where conversations are kept while they go on, and afterwards."""
+
+    url: str = Field(
+        "",
+        description="empty: sessions.db in data_dir; redis://host:6379/0, rediss:// or unix:// for a "
+        "cluster (all workers must see the same store); sqlite:///path",
+    )
+    replicas: int = Field(
+        0, ge=0, le=8, description="Redis replicas that must have a turn before its answer is spoken"
+    )
+
+
 class AsrSettings(_Section):
     """Recognition."""
 
@@ -310,6 +323,7 @@ class Settings(_Section):
     sip: SipSettings = SipSettings()
     rtp: RtpSettings = RtpSettings()
     link: LinkSettings = LinkSettings()
+    store: StoreSettings = StoreSettings()
     asr: AsrSettings = AsrSettings()
     llm: LlmSettings = LlmSettings()
     tools: ToolSettings = ToolSettings()

@@ -33,6 +33,10 @@ class DialogueServices:
         """Run a tool; never raises for what a server does."""
         return await self.tools.run(call)
 
+    def may_repeat(self, call: CallTool) -> bool:
+        """See ``ToolClient.may_repeat``."""
+        return self.tools.may_repeat(call)
+
     async def ask_router(self, ask: AskRouter) -> RouteFinished:
         """Let the language model choose, if there is one."""
         if self.router is None:

@@ -99,6 +99,14 @@ class ToolClient:
         )
         self._log = get_logger()
 
+    def may_repeat(self, call: CallTool) -> bool:
+        """Whether a call that may have reached the tool already can be made again without harm.
+
+        Reading can; so can a fixture, an answer out of texts, and a tool that knows its keys.
+        """
+        tool = self._plan.tools[call.tool]
+        return tool.post is None or tool.idempotency is not None or not self._reachable(tool)
+
     async def run(self, call: CallTool) -> ToolFinished:
         """The outcome: ok, denied, error or timeout; never raises for what a server does.
 

@@ -66,6 +66,12 @@ class LegServices:
     ports: RtpPortPool
     links: LinkClient
 
+    @property
+    def name(self) -> str:
+        """Which edge this is: its SIP address, the same after a restart."""
+        sip = self.settings.sip
+        return f"{sip.advertised_host or sip.host}:{sip.port}"
+
 
 class CallLeg:
     """One caller from INVITE to the end; implements ``LegEvents``, ``MediaOwner`` and ``LinkOwner``.
@@ -244,6 +250,7 @@ class CallLeg:
                 last_utterance=self._last_utterance,
                 last_utterance_played_ms=self._last_played_ms,
                 acknowledged_frame=self.ring.acknowledged_frame,
+                acknowledged_keys=self.ring.acknowledged_keys,
                 generation=self.generation,
                 lease=self._link.workers_lost,
                 utterances=self._utterances(),
@@ -252,6 +259,7 @@ class CallLeg:
             Start(
                 call_id=self.call_id,
                 session_id=self.session_id,
+                edge=self.services.name,
                 sip_call_id=self.call.sip_call_id,
                 caller=self.call.caller,
                 caller_name=self.call.caller_name,
@@ -268,8 +276,8 @@ class CallLeg:
         if resume is not None and self._link.dialect == DIALECT_VOICEBOT_V1:
             if self._held:
                 self.send(Held(held=True))
-            for audio in self.ring.replay():
-                self.send(audio)
+            for missed in self.ring.replay():
+                self.send(missed)
 
     def _utterances(self) -> tuple[UtteranceProgress, ...]:
         return tuple(
@@ -278,6 +286,7 @@ class CallLeg:
                 played_ms=round(u.played_ms),
                 complete=u.complete,
                 finished=u.finished,
+                received_samples=u.received_samples,
             )
             for u in self.media.send.utterances()
             if not u.utterance.startswith(_EDGE_UTTERANCE)
@@ -368,7 +377,9 @@ class CallLeg:
 
     def _key_pressed(self, digit: str, source: DtmfSource, duration_ms: int, at_us: int) -> None:
         if source != "link" and self._keys.accept(digit, source, at_us):
-            self.send(Dtmf(digit=digit, duration_ms=duration_ms, source=source))
+            key = Dtmf(digit=digit, duration_ms=duration_ms, source=source)
+            self.ring.append_key(key)
+            self.send(key)
             self._commands.key(digit)
 
     def on_sent(self, ulaw: bytes) -> None:

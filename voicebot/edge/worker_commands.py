@@ -72,7 +72,7 @@ class WorkerCommands:
             case BotAudio():
                 send.enqueue(message)
             case Acknowledge():
-                call.ring.acknowledge(message.frame)
+                call.ring.acknowledge(message.frame, message.keys)
             case EndUtterance():
                 send.end_of_utterance(message.utterance)
             case Pause():

@@ -25,24 +25,32 @@ class _Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True, omit
 
 
 class UtteranceProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an utterance stands at the edge. ``complete``: its ``EndUtterance`` has come."""
+    """Where an utterance stands at the edge. ``complete``: its ``EndUtterance`` has come.
+
+    ``received_samples`` is how much of its audio has reached the edge: a worker that says the rest
+    renders the text again and leaves so much out.
+    """
 
     utterance: str
     played_ms: int
     complete: bool
     finished: bool
+    received_samples: int = 0
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker needs to take over a call under way.
 
-    ``utterances`` are the latest ones that the edge knows: what is not complete there is said again.
+    ``utterances`` are the latest ones that the edge knows: what is not complete there is said to its
+    end. ``acknowledged_keys`` counts the key presses of the call that are in the stored state; later
+    ones are sent again, each at its place among the replayed frames.
     """
 
     session_id: str
     last_utterance: str = ""
     last_utterance_played_ms: int = 0
     acknowledged_frame: int = -1
+    acknowledged_keys: int = 0
     generation: int = 0
     lease: int = 0
     utterances: tuple[UtteranceProgress, ...] = ()
@@ -54,11 +62,13 @@ class Start(_Message, frozen=True, tag="start"):
     ``caller`` and ``called`` are the user parts of From and the Request-URI, cleaned. ``headers`` holds
     the SIP headers that may matter to a dialplan (X-*, User-to-User, Diversion, P-Asserted-Identity),
     cleaned, names in lower case. ``recording`` is where the edge will put the stereo recording,
-    empty when recording is off.
+    empty when recording is off. ``edge`` is the edge's SIP address (``host:port``): whose calls they
+    were when it dies.
     """
 
     call_id: str
     session_id: str
+    edge: str = ""
     sip_call_id: str = ""
     caller: str = ""
     caller_name: str = ""
@@ -304,9 +314,13 @@ class Hangup(_Message, frozen=True, tag="hangup"):
 
 
 class Acknowledge(_Message, frozen=True, tag="ack"):
-    """Caller audio up to and including ``frame`` is in the durable record or no longer needed."""
+    """Caller audio up to and including ``frame`` is in the durable record or no longer needed.
+
+    So are the first ``keys`` key presses of the call; None: those that came before ``frame``.
+    """
 
     frame: int
+    keys: int | None = None
 
 
 EdgeMessage = (

@@ -94,12 +94,14 @@ class UtteranceState(msgspec.Struct, frozen=True, gc=False):
         played_ms: How much of it has gone out.
         complete: All its audio is here; no more will come.
         finished: All of it has gone out.
+        received_samples: All its audio so far: gone out or waiting.
     """
 
     utterance: str
     played_ms: float
     complete: bool
     finished: bool
+    received_samples: int = 0
 
 
 class PlayoutQueue:
@@ -271,7 +273,9 @@ class PlayoutQueue:
     def utterances(self) -> list[UtteranceState]:
         """The utterances that are remembered, in the order of their first audio."""
         return [
-            UtteranceState(name, p.played / _SAMPLES_PER_MS, p.ended, p.closed)
+            UtteranceState(
+                name, p.played / _SAMPLES_PER_MS, p.ended, p.closed, received_samples=p.played + p.queued
+            )
             for name, p in self._utterances.items()
         ]
 

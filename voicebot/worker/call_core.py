@@ -185,6 +185,8 @@ class CallCore:
         self._asr_limit_ms = settings.asr_limit_ms
         self._asr_due_ms: float | None = None
         self._last_frame = -1
+        self._turn_first_frame = 0
+        self._keys = 0
         self._inherited: tuple[Speak, ...] = ()
         self._version = 0
 
@@ -223,6 +225,7 @@ class CallCore:
             case Start():
                 effects = self._start(item, now_ms)
             case Dtmf():
+                self._keys += 1
                 effects = self._key(item, now_ms)
             case Played():
                 effects = self._played(item, now_ms)
@@ -288,6 +291,8 @@ class CallCore:
         self._meter.edge_clock(start.edge_monotonic_us, now_ms)
         if start.resume is not None:
             self._version = start.resume.lease << 32
+            self._last_frame = start.resume.acknowledged_frame
+            self._keys = start.resume.acknowledged_keys
             self._output = SpeechOutput(first_generation=start.resume.generation)
             if self._dialogue is not None:
                 return self._resume(self._dialogue, start.resume, now_ms)
@@ -304,8 +309,12 @@ class CallCore:
         effects: list[Effect] = []
         for speak in self._inherited:
             known = at_edge.get(speak.utterance)
-            if known is None or not known.complete:
+            if known is None:
                 effects += self._output.say(speak)
+            elif not known.complete:
+                effects += self._output.say(
+                    speak, at_edge_bytes=known.received_samples, played_ms=known.played_ms
+                )
             elif known.finished:
                 heard.append(PromptFinished(utterance=speak.utterance))
             else:
@@ -398,6 +407,7 @@ class CallCore:
                     self._recognising = self._turn
                     self._ended_turn = None
                     self._partial = ""
+                    self._turn_first_frame = self._last_frame + 1 - len(event.payloads)
                     effects.append(BeginRecognition(self._turn, self._listener.expectation))
                     effects += [FeedRecognition(self._turn, payload) for payload in event.payloads]
                 case TurnAudio():
@@ -518,14 +528,23 @@ class CallCore:
         return effects
 
     def _stored(self, effects: list[Effect]) -> list[Effect]:
-        """With a turn, the state that follows from it is kept, before anything else is done."""
+        """With a turn, the state that follows from it is kept, before anything else is done.
+
+        Only then is the caller's audio acknowledged: a worker that takes over between the two hears it
+        again, and its turn is written a second time under the same number.
+        """
         last = max((i for i, e in enumerate(effects) if isinstance(e, Persist)), default=None)
         if last is None or self._dialogue is None:
             return effects
         self._version += 1
         speaks = tuple(s for s in self._output.outstanding if not s.sensitive)
         state = CallState(conversation=self._dialogue.snapshot(), speaks=speaks)
-        return [*effects[: last + 1], SaveState(self._version, state), *effects[last + 1 :]]
+        kept: list[Effect] = [SaveState(self._version, state)]
+        # What the caller is saying now is not in the record yet.
+        heard = self._last_frame if self._recognising is None else self._turn_first_frame - 1
+        if heard >= 0 or self._keys:
+            kept.append(ToEdge(Acknowledge(frame=heard, keys=self._keys)))
+        return [*effects[: last + 1], *kept, *effects[last + 1 :]]
 
     def _actions(self, actions: list[Action], now_ms: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -563,8 +582,6 @@ class CallCore:
                 case StoreTurn():
                     self._meter.stored(action)
                     effects.append(Persist(action))
-                    if self._last_frame >= 0:
-                        effects.append(ToEdge(Acknowledge(frame=self._last_frame)))
                 case HangUp():
                     self._hangup = action
                     self._hangup_by_ms = now_ms + HANGUP_LIMIT_MS

@@ -85,12 +85,14 @@ class Engines:
         speak: Gives the mu-law audio of a text piece by piece; closing the iterator stops the voice.
         call_tool: Runs a tool.
         ask_router: Asks the language model.
+        may_repeat: Whether a tool call that may have happened already can be made again.
     """
 
     recognise: Callable[[int, Expectation, Callable[[Heard], None]], TurnRecogniser]
     speak: Callable[[str, str | None], AsyncIterator[bytes]]
     call_tool: Callable[[CallTool], Awaitable[ToolFinished]]
     ask_router: Callable[[AskRouter], Coroutine[None, None, RouteFinished]]
+    may_repeat: Callable[[CallTool], bool] = lambda _: True
 
 
 class CallJournal(Protocol):
@@ -114,6 +116,14 @@ class CallJournal(Protocol):
 
     async def measured(self, turn: TurnMeasured) -> None:
         """A turn was answered."""
+        ...
+
+    async def begin_tool(self, call: CallTool, *, may_repeat: bool) -> ToolFinished | None:
+        """Note that a tool is about to be called; what came of it if somebody called it before."""
+        ...
+
+    async def finish_tool(self, call: CallTool, done: ToolFinished) -> None:
+        """Note what came of it."""
         ...
 
     async def ended(self, reason: str, stop: Stop | None) -> None:
@@ -161,6 +171,7 @@ class CallSession:
         self._asked_ahead: dict[tuple[str, tuple[str, ...]], asyncio.Task[RouteFinished]] = {}
         self._started_ms = 0.0
         self._end: EndCall | None = None
+        self._replaced = False
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -179,12 +190,12 @@ class CallSession:
         finally:
             if self._recogniser is not None:
                 self._recogniser.cancel()
-            end = self._end or EndCall("worker stopped", None)
+            end = self._end or EndCall("taken over" if self._replaced else "worker stopped", None)
             self._watch.ended(end.reason)
             await self._journal.ended(end.reason, end.stop)
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
-        while not self._core.over:
+        while not self._core.over and not self._replaced:
             deadline_ms = self._core.next_deadline_ms()
             wait_s = None if deadline_ms is None else max(0.0, (deadline_ms - self._clock_ms()) / 1000)
             try:
@@ -218,11 +229,13 @@ class CallSession:
     async def _read_link(self) -> None:
         while (message := await self._link.receive()) is not None:
             await self._inbox.put(message)
-        await self._inbox.put(LinkLost("the edge closed the link"))
+        await self._inbox.put(LinkLost("edge lost"))
 
     async def _carry_out(self, effects: list[Effect], tasks: asyncio.TaskGroup) -> None:
         engines = self._engines
         for effect in effects:
+            if self._replaced:
+                return  # what follows from a turn that could not be stored is not ours to do
             match effect:
                 case ToEdge():
                     await self._link.send(effect.message)
@@ -245,7 +258,7 @@ class CallSession:
                     if self._voice is not None:
                         self._voice.cancel()
                 case CallTool():
-                    tasks.create_task(self._result(engines.call_tool(effect)))
+                    tasks.create_task(self._result(self._call_tool(effect)))
                 case AskRouter():
                     ahead = self._asked_ahead.pop((effect.text, effect.intents), None)
                     answer = ahead if ahead is not None else engines.ask_router(effect)
@@ -328,13 +341,33 @@ class CallSession:
     async def _result(self, waiting: Awaitable[ToolFinished]) -> None:
         await self._inbox.put(await waiting)
 
+    async def _call_tool(self, call: CallTool) -> ToolFinished:
+        """Call a tool through the outbox: whoever takes the call over knows that it was called."""
+        may_repeat = self._engines.may_repeat(call)
+        try:
+            known = await self._journal.begin_tool(call, may_repeat=may_repeat)
+        except StaleLeaseError:
+            await self._fall_silent()
+            return ToolFinished(request=call.request, outcome="error")
+        if known is not None:
+            return known
+        done = await self._engines.call_tool(call)
+        await self._journal.finish_tool(call, done)
+        return done
+
+    async def _fall_silent(self) -> None:
+        """We hung, and another worker has the call by now."""
+        if not self._replaced:
+            self._log.warning("call_lost_to_another_worker")
+        self._replaced = True
+        await self._link.abort()
+
     async def _store(self, write: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(STORE_LIMIT_S):
                 await write
         except StaleLeaseError:
-            # We hung, and another worker has the call by now: fall silent.
-            await self._link.abort()
+            await self._fall_silent()
         except (TimeoutError, SessionStoreError) as error:
             self._log.error("not_stored_in_time", error=repr(error))
 

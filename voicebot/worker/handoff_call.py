@@ -153,6 +153,7 @@ class HandoffCall(CallCore):
                 if tool:
                     self._context.action(tool, item.outcome, self._at_ms(now_ms))
             case Dtmf(digit=digit) if self._busy:
+                self._keys += 1
                 return self._waiting_key(digit, now_ms)
             case Played() if self._music and item.finished and item.utterance.startswith(HOLD_MUSIC):
                 effects += self._more_music()

@@ -1,13 +1,17 @@
 """The durable side of one call: session and turns in the store, the call record at the end."""
 
 import asyncio
+import contextlib
+import os
 import time
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from voicebot.core.errors import SessionStoreError
-from voicebot.dialogue.actions import StoreTurn
+from voicebot.core.errors import SessionStoreError, StaleLeaseError
+from voicebot.dialogue.actions import CallTool, StoreTurn
+from voicebot.dialogue.events import ToolFinished
 from voicebot.link.messages import Start, Stop
 from voicebot.session.call_detail_record import (
     CallDetailLog,
@@ -15,10 +19,12 @@ from voicebot.session.call_detail_record import (
     latency_of,
     transcript_of,
 )
-from voicebot.session.records import SessionEnding, SessionRecord, TurnRecord, utc_text
+from voicebot.session.records import Effect, SessionEnding, SessionRecord, TurnRecord, utc_text
 from voicebot.session.store import SessionStore
 from voicebot.telemetry.log import get_logger
 from voicebot.worker.effects import CallState, SaveState, TurnMeasured
+
+ORPHAN_LOOK_S: Final = 0.25
 
 
 class CallJournal:
@@ -51,6 +57,8 @@ class CallJournal:
         self._started_s = 0.0
         self._turns: dict[int, TurnRecord] = {}
         self._workers = 1
+        self._owner = ""
+        self._called: set[str] = set()
         self._log = get_logger()
 
     async def started(self, start: Start) -> None:
@@ -67,10 +75,12 @@ class CallJournal:
             caller=start.caller,
             called=start.called,
             dialplan=self._dialplan,
+            edge=start.edge,
             started_at=self._started_at,
             answered_at=self._started_at,
             recording=start.recording,
         )
+        self._owner = f"{os.uname().nodename}:{os.getpid()}:{self._lease}"
         self._log.info("call_started", caller=start.caller, called=start.called)
         try:
             await self._store.open_session(record, lease=self._lease)
@@ -141,6 +151,59 @@ class CallJournal:
         except SessionStoreError as error:
             self._log.error("turn_times_not_stored", turn_id=turn.turn, error=str(error))
 
+    async def begin_tool(self, call: CallTool, *, may_repeat: bool) -> ToolFinished | None:
+        """Note in the outbox that a tool is about to be called.
+
+        Args:
+            call: Its arguments are not kept: they may be secrets.
+            may_repeat: The tool can be called again when nobody knows whether it was.
+
+        Returns:
+            None: call it. Else what came of it in an earlier life of this call; ``error`` when it may
+            have been called, nobody knows what came of it, and it must not be called twice.
+
+        Raises:
+            StaleLeaseError: Another worker has the call.
+        """
+        key = call.idempotency_key
+        if self._start is None or key in self._called:
+            return None  # the tool client gives the same answer to the same key
+        effect = Effect(
+            key=key,
+            session_id=self._start.session_id,
+            kind="tool",
+            payload=msgspec.json.encode({"tool": call.tool}),
+            lease=self._lease,
+        )
+        try:
+            await self._store.add_effect(effect)
+            claim = await self._store.claim_effect(key, self._owner, lease=self._lease)
+        except StaleLeaseError:
+            raise
+        except SessionStoreError as error:
+            self._log.error("tool_not_noted", tool=call.tool, error=str(error))
+            return None
+        self._called.add(key)
+        match claim.verdict:
+            case "done":
+                known = msgspec.json.decode(claim.effect.outcome, type=ToolFinished)
+                self._log.info("tool_known", tool=call.tool, outcome=known.outcome)
+                return msgspec.structs.replace(known, request=call.request)
+            case "busy":
+                raise StaleLeaseError("another worker calls this tool")
+            case "in_doubt" if not may_repeat:
+                self._log.warning("tool_in_doubt", tool=call.tool)
+                return ToolFinished(request=call.request, outcome="error")
+            case _:
+                return None
+
+    async def finish_tool(self, call: CallTool, done: ToolFinished) -> None:
+        """Note what came of a tool; a failure is logged, the call goes on."""
+        try:
+            await self._store.finish_effect(call.idempotency_key, msgspec.json.encode(done))
+        except SessionStoreError as error:
+            self._log.error("tool_outcome_not_noted", tool=call.tool, error=str(error))
+
     async def ended(self, reason: str, stop: Stop | None) -> None:
         """The call is over: close the session and write the call record.
 
@@ -187,9 +250,13 @@ class CallJournal:
         self._log.info("call_ended", reason=reason, ended_by=ended_by, turns=len(self._turns))
 
     async def _went_elsewhere(self, start: Start) -> bool:
-        await asyncio.sleep(self._orphan_grace_s)
-        try:
-            stored = await self._store.load(start.session_id)
-        except SessionStoreError:
-            return False
-        return stored is not None and (stored.lease > self._lease or bool(stored.record.ended_at))
+        until_s = time.monotonic() + self._orphan_grace_s
+        while True:
+            last = time.monotonic() >= until_s
+            with contextlib.suppress(SessionStoreError):
+                stored = await self._store.load(start.session_id)
+                if stored is not None and (stored.lease > self._lease or stored.record.ended_at):
+                    return True
+            if last:
+                return False
+            await asyncio.sleep(min(ORPHAN_LOOK_S, max(until_s - time.monotonic(), 0)))

@@ -39,6 +39,7 @@ from voicebot.worker.plan_shelf import PlanShelf
 from voicebot.worker.speaking import SpeakingPool
 
 PROMPT_FOLDER: Final = "prompts"
+RECORD_GRACE_S: Final = 0.3  # a takeover that came in the last moment is in the store by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,10 @@ class Worker:
             speak=functools.partial(self._speak, used.plan),
             call_tool=used.services.call_tool,
             ask_router=used.services.ask_router,
+            may_repeat=used.services.may_repeat,
         )
-        journal = CallJournal(self.store, self.records, used.plan.name)
+        grace_s = self.settings.link.resume_grace_ms / 1000 + RECORD_GRACE_S
+        journal = CallJournal(self.store, self.records, used.plan.name, grace_s)
         watch = self.live.watch()
         await CallSession(link, core, engines, journal, used.restore, watch=watch).run()
 
@@ -102,7 +105,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     recognisers = RecogniserPool(factory, threads=settings.asr.threads)
     speaking = SpeakingPool(renderer, settings.tts.threads)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = session_store("", settings.data_dir)
+    store = session_store(settings.store.url, settings.data_dir, replicas=settings.store.replicas)
     await store.start()
     await asyncio.to_thread(_warm_up, factory)
     log.info("worker_loaded", dialplan=plan.name, recogniser=recognisers.description)

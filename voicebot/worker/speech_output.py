@@ -44,6 +44,7 @@ class _Utterance:
     state: _State = _State.WAITING
     sent_bytes: int = 0
     played_ms: int = 0
+    skip_bytes: int = 0
 
     def words(self, from_ms: int, to_ms: int) -> list[str]:
         """About the words of this part, as if all letters took the same time."""
@@ -100,9 +101,17 @@ class SpeechOutput:
                 words += utterance.words(start_ms, utterance.played_ms + ECHO_WINDOW_MS // 8)
         return tuple(words)
 
-    def say(self, speak: Speak) -> list[Effect]:
-        """Queue an utterance."""
-        self._queue.append(_Utterance(speak))
+    def say(self, speak: Speak, *, at_edge_bytes: int = 0, played_ms: int = 0) -> list[Effect]:
+        """Queue an utterance.
+
+        Args:
+            speak: What to say.
+            at_edge_bytes: So much of its audio has reached the edge from a worker before us.
+            played_ms: How much of that the caller has heard.
+        """
+        self._queue.append(
+            _Utterance(speak, sent_bytes=at_edge_bytes, played_ms=played_ms, skip_bytes=at_edge_bytes)
+        )
         return self._render_next()
 
     def adopt(self, speak: Speak, played_ms: int) -> None:
@@ -119,8 +128,11 @@ class SpeechOutput:
         utterance = self._find(audio.utterance)
         if utterance is None:
             return []
-        utterance.sent_bytes += len(audio.payload)
-        return [ToEdge(BotAudio(self.generation, audio.utterance, audio.payload))]
+        skipped = min(utterance.skip_bytes, len(audio.payload))
+        utterance.skip_bytes -= skipped
+        payload = audio.payload[skipped:]
+        utterance.sent_bytes += len(payload)
+        return [ToEdge(BotAudio(self.generation, audio.utterance, payload))] if payload else []
 
     def rendered(self, done: SpeechDone) -> tuple[list[Effect], list[PromptFinished]]:
         """An utterance has all its audio; one without any is finished at once, nobody waits for it."""

@@ -1,0 +1,132 @@
+"""A call that changes its worker: no tool is called twice, and the worker that was replaced falls silent."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from voicebot.core.errors import StaleLeaseError
+from voicebot.dialogue.actions import CallTool, StoreTurn
+from voicebot.dialogue.events import ToolFinished
+from voicebot.link.messages import Answer, Resume, Start
+from voicebot.session.call_detail_record import CallDetailLog
+from voicebot.session.memory_store import MemorySessionStore
+from voicebot.worker.call_session import CallSession, Engines
+from voicebot.worker.effects import LinkLost, Persist, ToEdge
+from voicebot.worker.journal import CallJournal
+
+PAY = CallTool(request="r1", tool="pay", arguments={"pin": "4321"}, idempotency_key="s1:pay:1")
+PAID = ToolFinished(request="r1", outcome="ok", values={"receipt": "7"})
+
+
+def start(lease=0):
+    resume = Resume(session_id="s1", lease=lease) if lease else None
+    return Start(call_id="c1", session_id="s1", edge="127.0.0.1:5060", resume=resume)
+
+
+async def journal(store, folder, lease=0):
+    made = CallJournal(store, CallDetailLog(folder), "bank", orphan_grace_s=0.05)
+    await made.started(start(lease))
+    return made
+
+
+@pytest.fixture
+async def store():
+    made = MemorySessionStore()
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def test_the_next_worker_is_told_what_came_of_the_tool(store, tmp_path):
+    """Called, noted, then the worker dies: the answer comes out of the store; arguments are not kept."""
+    first = await journal(store, tmp_path)
+    assert await first.begin_tool(PAY, may_repeat=False) is None
+    await first.finish_tool(PAY, PAID)
+    second = await journal(store, tmp_path, lease=1)
+    again = msgspec.structs.replace(PAY, request="r9")
+    assert await second.begin_tool(again, may_repeat=False) == msgspec.structs.replace(
+        PAID, request="r9"
+    )
+    (effect,) = (await store.load("s1")).effects
+    assert b"4321" not in effect.payload
+
+
+@pytest.mark.parametrize(("may_repeat", "outcome"), [(True, None), (False, "error")])
+async def test_a_tool_that_may_have_been_called_is_repeated_only_when_that_is_harmless(
+    store, tmp_path, may_repeat, outcome
+):
+    """The worker dies between the call and its answer."""
+    first = await journal(store, tmp_path)
+    await first.begin_tool(PAY, may_repeat=False)
+    second = await journal(store, tmp_path, lease=1)
+    known = await second.begin_tool(PAY, may_repeat=may_repeat)
+    assert (known.outcome if known else None) == outcome
+    with pytest.raises(StaleLeaseError):  # the first one wakes up
+        await (await journal(store, tmp_path)).begin_tool(PAY, may_repeat=True)
+
+
+class FakeLink:
+    """Gives messages, then stays open until it is aborted."""
+
+    def __init__(self, *messages):
+        self.messages = list(messages)
+        self.sent = []
+        self.aborted = asyncio.Event()
+
+    async def receive(self):
+        if self.messages:
+            return self.messages.pop(0)
+        await self.aborted.wait()
+        return None
+
+    async def send(self, message):
+        if not self.aborted.is_set():
+            self.sent.append(message)
+
+    async def abort(self):
+        self.aborted.set()
+
+
+class OneTurn:
+    """A core that answers the start with a turn, speech and a tool."""
+
+    over = False
+    listens_to_secret = False
+
+    def next_deadline_ms(self):
+        return None
+
+    def handle(self, item, now_ms):
+        if isinstance(item, LinkLost):
+            self.over = True
+            return []
+        if not isinstance(item, Start):
+            return []
+        turn = StoreTurn(turn=0, who="caller", text="pay it")
+        return [Persist(turn), ToEdge(Answer(request="a")), PAY]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_worker_that_was_replaced_neither_speaks_nor_calls(store, tmp_path, replaced):
+    """It hung for a moment, the edge went to another worker, it wakes up in the middle of a turn."""
+    called = []
+
+    async def call_tool(call):
+        called.append(call.tool)
+        link.aborted.set()
+        return PAID
+
+    link = FakeLink(start())
+    engines = Engines(recognise=None, speak=None, call_tool=call_tool, ask_router=None)
+    own = CallJournal(store, CallDetailLog(tmp_path), "bank", orphan_grace_s=0.05)
+    if replaced:
+        await journal(store, tmp_path, lease=1)
+    session = CallSession(link, OneTurn(), engines, own, restore=None)
+    async with asyncio.timeout(5):
+        await session.run()
+    assert called == ([] if replaced else ["pay"])
+    assert bool(link.sent) is not replaced
+    records = list(CallDetailLog(tmp_path).read())
+    assert [r.reason for r in records] == ([] if replaced else ["worker stopped"])
+    assert (await store.load("s1")).turns == ({} if replaced else (await store.load("s1")).turns)
