@@ -172,6 +172,11 @@ DEFECTS = [
     ("two ways at once", 'say: "Wrong.", retry: pin', "goto: card, retry: pin", "retry: pin", "only one of"),
     ("test of nothing", "stub: { login: ok }", "stub: { logon: ok }", "logon", "no such tool"),
     ("falls off the end", "    - hangup: done\n  card", "  card", "- call: balance", "hangs up without a word"),
+    ("unknown voice", "timezone: Europe/London", "timezone: Europe/London\nspeech: { voice: rsm }", "rsm", "no voice is called"),
+    ("unknown preset", "timezone: Europe/London", "timezone: Europe/London\nspeech: { prosody: angry }", "angry", "must be 'neutral'"),
+    ("bad respelling", "timezone: Europe/London", 'timezone: Europe/London\nlexicon: { "IVR": "i-v-r 2" }', "IVR", "plain letters"),
+    ("unknown language", 'say: "Wrong."', 'language: fr, say: "Wrong."', "fr", "must be 'en-GB'"),
+    ("unknown name in a filler", "- call: balance", '- call: balance\n      budget: { filler: "{{ whose }}" }', "whose", "nothing is called 'whose'"),
     ("unused slot", '- collect: reason\n    - say: "It is blocked, {{ reason }}."', '- say: "It is blocked."', "  reason:", "used nowhere"),
 ]  # fmt: skip
 

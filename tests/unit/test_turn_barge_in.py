@@ -10,8 +10,8 @@ MENU = Expectation(kind="menu", phrases=("balance", "block my card"), complete=f
 YES_NO = Expectation(kind="yes_no", phrases=("yes", "yeah", "no", "right"))
 
 
-def overlap(expectation=MENU, *, asking=False, own=()):
-    return Overlap(expectation, asking, tuple(own))
+def overlap(expectation=MENU, *, asking=False, own=(), min_words=1):
+    return Overlap(expectation, asking, tuple(own), min_words)
 
 
 def triggered():
@@ -47,6 +47,16 @@ def test_one_content_word_waits_and_then_confirms():
     judge = triggered()
     assert judge.partial("mortgage", overlap()) is Verdict.UNDECIDED
     assert judge.advance(1600.0, overlap()) is Verdict.CONFIRMED
+
+
+def test_a_prompt_may_ask_for_more_words_before_it_is_cut():
+    """``barge_in.min_words`` of the dialplan; a word that means stop and an expected answer still cut."""
+    judge = triggered()
+    assert judge.partial("mortgage rates", overlap(min_words=3)) is Verdict.UNDECIDED
+    assert judge.advance(1600.0, overlap(min_words=3)) is Verdict.RESUMED
+    assert triggered().partial("tell mortgage rates", overlap(min_words=3)) is Verdict.CONFIRMED
+    assert triggered().partial("stop", overlap(min_words=3)) is Verdict.CONFIRMED
+    assert triggered().partial("balance", overlap(asking=True, min_words=3)) is Verdict.CONFIRMED
 
 
 def test_our_own_words_coming_back_resume():

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from voicebot.core.delivery import Delivery
 from voicebot.core.errors import SynthesisError
 from voicebot.worker.speaking import PIECES_AHEAD, SpeakingPool
 
@@ -16,7 +17,7 @@ class Endless:
         self.stopped = threading.Event()
         self.pieces = 0
 
-    def render(self, text, *, voice=None, locale="en-US", cancelled=lambda: False):
+    def render(self, text, *, voice=None, cancelled=lambda: False, **_):
         while not cancelled():
             self.pieces += 1
             yield b"\x00" * 160
@@ -27,20 +28,20 @@ class Failing:
     def __init__(self, error):
         self.error = error
 
-    def render(self, text, *, voice=None, locale="en-US", cancelled=lambda: False):
+    def render(self, text, *, voice=None, cancelled=lambda: False, **_):
         yield b"\x01"
         raise self.error
 
 
 class Words:
-    def render(self, text, *, voice=None, locale="en-US", cancelled=lambda: False):
+    def render(self, text, *, voice=None, cancelled=lambda: False, **_):
         for word in text.split():
             yield f"{voice}:{word}".encode()
 
 
 async def test_pieces_arrive_in_order():
     pool = SpeakingPool(Words(), 2)
-    assert [p async for p in pool.speak("one two three", "rms")] == [
+    assert [p async for p in pool.speak("one two three", Delivery(voice="rms"))] == [
         b"rms:one",
         b"rms:two",
         b"rms:three",

@@ -17,11 +17,11 @@ def two_queued():
 
 def test_one_utterance_is_rendered_at_a_time():
     output, first, second = two_queued()
-    assert first == [BeginSynthesis("u1", "hello", None)]
+    assert first == [BeginSynthesis("u1", "hello")]
     assert second == []
     assert output.audio(SpeechAudio("u1", b"\x01" * 320)) == [ToEdge(BotAudio(0, "u1", b"\x01" * 320))]
     effects, finished = output.rendered(SpeechDone("u1"))
-    assert effects == [ToEdge(EndUtterance(utterance="u1")), BeginSynthesis("u2", "there", None)]
+    assert effects == [ToEdge(EndUtterance(utterance="u1")), BeginSynthesis("u2", "there")]
     assert finished == []
 
 
@@ -40,7 +40,7 @@ def test_a_voice_that_gives_nothing_does_not_hold_up_the_call():
     output, _, _ = two_queued()
     effects, finished = output.rendered(SpeechDone("u1", "no voice"))
     assert finished == [PromptFinished(utterance="u1")]
-    assert effects == [BeginSynthesis("u2", "there", None)]
+    assert effects == [BeginSynthesis("u2", "there")]
 
 
 def test_clear_drops_everything_and_says_what_was_heard():

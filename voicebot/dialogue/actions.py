@@ -2,6 +2,7 @@
 
 import msgspec
 
+from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.events import JsonValue
 
@@ -13,27 +14,30 @@ class _Action(msgspec.Struct, frozen=True, tag_field="action", kw_only=True):
 class Speak(_Action, frozen=True, tag="speak"):
     """Say ``text`` (words; typed values are already rendered) after what is queued.
 
-    ``speech_barge_in`` and ``dtmf_barge_in`` tell whether the caller may cut it. ``sensitive`` text is
-    neither logged nor stored.
+    ``speech_barge_in`` and ``dtmf_barge_in`` tell whether the caller may cut it; it takes ``min_words``
+    words. ``sensitive`` text is neither logged nor stored.
     """
 
     utterance: str
     text: str
     speech_barge_in: bool = True
     dtmf_barge_in: bool = True
-    voice: str | None = None
+    min_words: int = 1
+    delivery: Delivery = PLAIN_DELIVERY
     sensitive: bool = False
 
 
 class Listen(_Action, frozen=True, tag="listen"):
     """From now on the caller's words are an answer to this; replaces the ``Listen`` before.
 
-    ``no_input_ms`` counts from the end of all queued prompts; None waits for ever. ``sensitive`` speech
+    ``no_input_ms`` counts from the end of all queued prompts; None waits for ever. An
+    answer later than ``response_onset_ms`` after the caller is over budget. ``sensitive`` speech
     is neither logged, stored nor recorded.
     """
 
     expectation: Expectation
     no_input_ms: int | None = None
+    response_onset_ms: int | None = None
     sensitive: bool = False
 
 

@@ -41,5 +41,6 @@ class _Checker(PartChecks):
         self._check_routes()
         self._check_queues()
         self._check_keys()
+        self._check_voices()
         self._check_tests()
         return self._findings

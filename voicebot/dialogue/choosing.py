@@ -23,6 +23,7 @@ from voicebot.dialogue.events import (
     CallerSaid,
 )
 from voicebot.dialogue.intent_router import Decision
+from voicebot.dialogue.manner import OPEN
 from voicebot.dialogue.running import Running
 
 FILLER = "filler"
@@ -84,7 +85,7 @@ class Choosing(Running):
         self._out += [
             AskRouter(request=wait.request, text=said.text, intents=intents, deadline_ms=rules.deadline),
             StartTimer(timer=ROUTER, after_ms=rules.deadline + ROUTER_GRACE_MS),
-            StartTimer(timer=FILLER, after_ms=self._plan.source.defaults.budget.filler_after),
+            StartTimer(timer=FILLER, after_ms=op.waiting.patience.filler_after_ms),
         ]
         return True
 
@@ -141,12 +142,11 @@ class Choosing(Running):
         if isinstance(op, program.AskMenu):
             words = op.router.matcher.label(wait.candidate)
         else:
-            words = describe(self._plan.slots[wait.slot], wait.candidate)
+            words = describe(self._slot(wait.slot), wait.candidate)
         template = waiting.confirm_keyed if wait.candidate_by == "dtmf" else waiting.confirm
         self._say(
             self._text(template, answer=words),
-            waiting.speech_barge_in,
-            waiting.dtmf_barge_in,
+            waiting.prompting,
             sensitive=bool(wait.slot) and self._sensitive(wait.slot),
         )
         self._listen()
@@ -167,7 +167,7 @@ class Choosing(Running):
         if wait is None or waiting is None or wait.kind not in {"menu", "slot"}:
             return
         if wait.buffer:
-            if self._plan.slots[wait.slot].min_digits > len(wait.buffer):
+            if self._slot(wait.slot).min_digits > len(wait.buffer):
                 wait.buffer = ""
                 self._no_match()
             return
@@ -191,7 +191,7 @@ class Choosing(Running):
         text = None
         if rule.say:
             text = rule.say[min(count, len(rule.say)) - 1]
-            self._speak(text, waiting.speech_barge_in, waiting.dtmf_barge_in)
+            self._speak(text, waiting.prompting)
         if wait.candidate:
             self._confirm()
         elif text is not None and "step.help" in text.names and waiting.help is not None:
@@ -207,7 +207,7 @@ class Choosing(Running):
                 assert rule.block is not None
                 self._jump(rule.block)
             case "help" if waiting is not None and waiting.help is not None:
-                self._speak(waiting.help, waiting.speech_barge_in, waiting.dtmf_barge_in)
+                self._speak(waiting.help, waiting.prompting)
                 self._listen()
             case "go_back" if self._state.last_slot and self._return_to(self._state.last_slot):
                 if self._sensitive(self._state.last_slot):
@@ -219,7 +219,7 @@ class Choosing(Running):
                 state.frames = [msgspec.structs.replace(f) for f in state.menu_frames]
                 state.further = []
                 if rule.say:
-                    self._speak(rule.say, True, True)
+                    self._speak(rule.say, OPEN)
                 self._run()
             case _:
                 self._ask_again()

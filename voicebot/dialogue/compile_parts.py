@@ -5,11 +5,13 @@ import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from voicebot.config.located_yaml import YamlPath
+from voicebot.core.errors import SynthesisError
 from voicebot.dialogue import model, program
 from voicebot.dialogue.compiling import GOODBYE, Compiling
 from voicebot.dialogue.hours import WeeklyHours, parse_days, parse_span
 from voicebot.dialogue.matching import PhraseMatcher
 from voicebot.dialogue.rendering import speech_locale
+from voicebot.tts.lexicon import Lexicon
 
 _KEYABLE = frozenset(["digits", "number", "money", "date", "time", "phone"])
 
@@ -25,6 +27,17 @@ class PartCompiler(Compiling):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             self._problem(("timezone",), "unknown time zone; write a name such as Europe/London")
             return ZoneInfo("UTC")
+
+    def _lexicon(self) -> Lexicon:
+        good = {}
+        for written, spoken in self._source.lexicon.items():
+            try:
+                Lexicon({written: spoken})
+            except SynthesisError:
+                self._problem(("lexicon", written), "respell it with plain letters, as IVR: eye vee are")
+            else:
+                good[written] = spoken
+        return Lexicon(good)
 
     def _hours(self, name: str, hours: model.Hours) -> WeeklyHours:
         spans: list[list[tuple[int, int]]] = [[] for _ in range(7)]

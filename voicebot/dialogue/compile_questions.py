@@ -10,6 +10,7 @@ from voicebot.dialogue import model_steps, program
 from voicebot.dialogue.compile_parts import PartCompiler
 from voicebot.dialogue.compiling import GAVE_UP
 from voicebot.dialogue.intent_router import IntentRouter
+from voicebot.dialogue.manner import prompting_of
 from voicebot.dialogue.matching import NO_PHRASES, YES_PHRASES, normalise
 
 DIGIT_WORDS = (*DIGITS, "oh", "double", "triple")
@@ -70,8 +71,8 @@ class QuestionCompiler(PartCompiler):
         return program.Waiting(
             ask=self._templates(ask, (*text_path, "ask")),
             help=self._template(help_text, (*text_path, "help")) if help_text else None,
-            speech_barge_in=barge_in.speech,
-            dtmf_barge_in=barge_in.dtmf,
+            prompting=prompting_of(options, barge_in),
+            patience=self._patience(options.budget, path),
             no_input_ms=no_input.timeout,
             no_input=rules[0],
             no_match=rules[1],
@@ -79,6 +80,19 @@ class QuestionCompiler(PartCompiler):
             when_low=low.do,
             confirm=self._template(low.say, (*low_path, "say")),
             confirm_keyed=self._template(low.say_keyed, (*low_path, "say_keyed")),
+        )
+
+    def _patience(
+        self, own: model_steps.Budget | None, path: YamlPath, filler: str | None = None
+    ) -> program.Patience:
+        budget = own or self._defaults.budget
+        place: YamlPath = (*path, "budget", "filler") if own else ("defaults", "budget", "filler")
+        if filler is not None:
+            place = (*path, "filler")
+        return program.Patience(
+            budget.response_onset,
+            budget.filler_after,
+            self._template(budget.filler if filler is None else filler, place),
         )
 
     def _menu(self, menu: model_steps.Menu, path: YamlPath, label: str) -> program.AskMenu:

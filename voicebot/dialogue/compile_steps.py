@@ -7,6 +7,7 @@ from voicebot.config.located_yaml import YamlPath
 from voicebot.dialogue import model_steps, program
 from voicebot.dialogue.compile_questions import QuestionCompiler
 from voicebot.dialogue.compiling import GAVE_UP, ON_ERROR
+from voicebot.dialogue.manner import prompting_of
 
 
 class StepCompiler(QuestionCompiler):
@@ -50,12 +51,12 @@ class StepCompiler(QuestionCompiler):
                         ops.append(self._collect(name, step, path, f"{label}.{name}"))
             case model_steps.CallStep():
                 self._known(step.call, self._source.tools, "tool", (*path, "call"))
-                filler = self._template(step.filler, (*path, "filler")) if step.filler else None
+                patience = self._patience(step.budget, path, step.filler)
                 branches = {
                     str(o): self._branch(b, (*path, "result", o), f"{label}.{o}")
                     for o, b in step.result.items()
                 }
-                ops.append(program.RunTool(step.call, filler, branches))
+                ops.append(program.RunTool(step.call, patience, branches))
             case model_steps.RequireStep():
                 fail = self._branch(step.fail, (*path, "fail"), f"{label}.fail")
                 for variable, flow in step.require.items():
@@ -68,12 +69,15 @@ class StepCompiler(QuestionCompiler):
         ways = [w for w in ("retry", "goto", "handoff", "hangup") if getattr(step, w) is not None]
         if len(ways) > 1:
             self._problem((*path, ways[1]), f"only one of {' and '.join(ways)} can be done")
-        if not ways and step.say is None and step.set is None and step.clear is None:
+        done = (step.say, step.set, step.clear, step.language)
+        if not ways and all(part is None for part in done):
             self._problem(path, "does nothing; write say, set, menu, collect, call, require, if or goto")
+        if step.language is not None:
+            ops.append(program.UseLanguage(step.language))
         if step.say is not None:
             barge_in = step.barge_in or self._defaults.barge_in
             texts = self._templates(step.say, (*path, "say"))
-            ops.append(program.Say(texts, barge_in.speech, barge_in.dtmf, step.voice))
+            ops.append(program.Say(texts, prompting_of(step, barge_in)))
         if step.set is not None:
             ops.append(
                 program.Set(tuple((k, self._value(v, (*path, "set", k))) for k, v in step.set.items()))

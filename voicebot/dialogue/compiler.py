@@ -8,6 +8,7 @@ from voicebot.core.errors import DialplanError
 from voicebot.dialogue import model, program
 from voicebot.dialogue.compile_steps import StepCompiler
 from voicebot.dialogue.compiling import GAVE_UP, GOODBYE, ON_ERROR
+from voicebot.dialogue.manner import BY_KEY_ONLY, OPEN, manners_of
 from voicebot.dialogue.matching import NO_PHRASES, YES_PHRASES, PhraseMatcher, normalise
 from voicebot.dialogue.rendering import speech_locale
 
@@ -29,13 +30,13 @@ class _Compiler(StepCompiler):
         source = self._source
         self._blocks[GOODBYE] = (program.End("completed"),)
         sorry = self._template(source.defaults.gave_up, ("defaults", "gave_up"))
-        self._blocks[GAVE_UP] = (program.Say((sorry,), False, True, None), program.End("gave_up"))
+        self._blocks[GAVE_UP] = (program.Say((sorry,), BY_KEY_ONLY), program.End("gave_up"))
         self._blocks[ON_ERROR] = ()
         self._flow = ON_ERROR
         error_path: YamlPath = ("defaults", "on_error")
         self._blocks[ON_ERROR] = (
             program.Say(
-                (self._template(source.defaults.on_error.say, (*error_path, "say")),), False, True, None
+                (self._template(source.defaults.on_error.say, (*error_path, "say")),), BY_KEY_ONLY
             ),
             program.Goto(
                 self._branch(
@@ -62,9 +63,7 @@ class _Compiler(StepCompiler):
         if goto is not None:
             self._known(goto, source.flows, "flow", ("handoff", "return", "goto"))
         self._blocks[RETURN] = (
-            program.Say(
-                (self._template(handoff.return_.say, ("handoff", "return", "say")),), True, True, None
-            ),
+            program.Say((self._template(handoff.return_.say, ("handoff", "return", "say")),), OPEN),
             program.Goto(goto) if goto is not None else program.End("nobody_free"),
         )
         return program.CompiledDialplan(
@@ -72,6 +71,8 @@ class _Compiler(StepCompiler):
             name=source.name,
             locale=speech_locale(source.locale),
             timezone=self._zone(),
+            manners=manners_of(source.speech),
+            lexicon=self._lexicon(),
             blocks=self._blocks,
             slots=slots,
             collected={
@@ -87,6 +88,5 @@ class _Compiler(StepCompiler):
             yes_no=self._closed("yes_no", (*YES_PHRASES, *NO_PHRASES)),
             on_error=ON_ERROR,
             handoff_return=RETURN,
-            filler=self._template(source.defaults.budget.filler, ("defaults", "budget", "filler")),
             handoff_say=self._template(handoff.say, ("handoff", "say")) if handoff.say else None,
         )

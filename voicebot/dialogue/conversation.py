@@ -74,10 +74,10 @@ class Conversation(Outside):
             self._ask_again()
         elif wait.kind == "transfer":
             pass
-        elif wait.kind == "validate" and wait.slot in self._state.slots:
+        elif wait.kind == "validate" and wait.slot in self._state.slots and (own := self._patience()):
             # the answer may have been lost: the same idempotency key makes asking again safe
             self._state.requests -= 1
-            wait.request = self._begin_tool(self._plan.slots[wait.slot].tool or "")
+            wait.request = self._begin_tool(self._plan.slots[wait.slot].tool or "", own)
         else:
             self._state.frames[-1].index = wait.index
             self._state.requests -= 1 if wait.request else 0

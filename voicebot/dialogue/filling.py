@@ -23,6 +23,7 @@ from voicebot.dialogue.choosing import Choosing
 from voicebot.dialogue.events import (
     CallerSaid,
 )
+from voicebot.dialogue.manner import OPEN
 from voicebot.dialogue.state import Wait
 from voicebot.dialogue.talking import INTER_DIGIT
 
@@ -66,7 +67,7 @@ class Filling(Choosing):
             return False
         if not rest or rest == said.text.strip() or self._sensitive(state.last_slot):
             return False
-        rules = self._plan.slots[state.last_slot]
+        rules = self._slot(state.last_slot)
         if rules.type in NO_CORRECTION:
             return False
         found = slot_answer(rules, rest, self._today) if rules.speech else None
@@ -111,7 +112,7 @@ class Filling(Choosing):
                 self._offer(other.intent, said.confidence, False, op.waiting)
                 return
         elif isinstance(op, program.CollectSlot):
-            rules = self._plan.slots[op.slot]
+            rules = self._slot(op.slot)
             rest = _without_no(said.text)
             found = slot_answer(rules, rest, self._today) if rest else None
             if found is not None and found.value and found.value != candidate:
@@ -126,7 +127,7 @@ class Filling(Choosing):
     def _begin_slot(self, op: program.CollectSlot, block: str, index: int) -> None:
         if op.slot in self._state.slots:
             return
-        rules = self._plan.slots[op.slot]
+        rules = self._slot(op.slot)
         self._state.wait = Wait(kind="slot", block=block, index=index, slot=op.slot)
         if rules.sensitive:
             self._out.append(PauseRecording(paused=True))
@@ -147,7 +148,7 @@ class Filling(Choosing):
     def _slot_said(self, said: CallerSaid, op: program.CollectSlot) -> None:
         wait = self._state.wait
         assert wait is not None
-        rules = self._plan.slots[op.slot]
+        rules = self._slot(op.slot)
         found: Answer | None = slot_answer(rules, said.text, self._today) if rules.speech else None
         if found is None:
             self._record(said.text, by="speech", confidence=said.confidence)
@@ -190,12 +191,12 @@ class Filling(Choosing):
         if wait.no_matches > waiting.no_match.retries:
             self._jump_out(waiting.no_match.then)
             return
-        self._speak(rules.tool_fail, waiting.speech_barge_in, waiting.dtmf_barge_in)
+        self._speak(rules.tool_fail, waiting.prompting)
         self._ask(waiting)
 
     def _fill(self, op: program.CollectSlot, value: str, by: str) -> None:
         state = self._state
-        rules = self._plan.slots[op.slot]
+        rules = self._slot(op.slot)
         state.slots[op.slot] = stored_value(rules, value)
         wait = state.wait
         assert wait is not None
@@ -203,7 +204,7 @@ class Filling(Choosing):
         if rules.tool is None:
             self._slot_done(rules, by, confirmed=confirmed)
             return
-        request = self._begin_tool(rules.tool)
+        request = self._begin_tool(rules.tool, op.waiting.patience)
         if wait.buffer:
             self._out.append(CancelTimer(timer=INTER_DIGIT))
         state.wait = msgspec.structs.replace(
@@ -212,12 +213,13 @@ class Filling(Choosing):
         )  # fmt: skip
 
     def _slot_done(self, rules: program.SlotRules, by: str, *, confirmed: bool) -> None:
+        waiting = self._waiting()
         if rules.read_back != "none" and by == "speech" and not confirmed and not rules.sensitive:
             value = describe(rules, _as_text(self._state.slots[rules.name]))
-            self._say(f"{value[:1].upper()}{value[1:]}.", True, True)
+            self._say(f"{value[:1].upper()}{value[1:]}.", waiting.prompting if waiting else OPEN)
         self._leave_wait()
         self._state.last_slot = rules.name
         self._run()
 
     @abstractmethod
-    def _begin_tool(self, name: str) -> str: ...
+    def _begin_tool(self, name: str, patience: program.Patience) -> str: ...

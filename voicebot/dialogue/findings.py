@@ -94,17 +94,30 @@ class Findings:
                 case model_steps.MenuStep(menu=menu):
                     yield from (((*place.path, "menu", "ask", n), t) for n, t in enumerate(menu.ask))
                     yield (*place.path, "menu", "help"), menu.help
+                    yield from _option_texts((*place.path, "menu"), menu)
+                case model_steps.CollectStep() as step:
+                    yield from _option_texts(place.path, step)
                 case model_steps.CallStep(filler=str(filler)):
                     yield (*place.path, "filler"), filler
+                case model_steps.CallStep(budget=model_steps.Budget(filler=filler)):
+                    yield (*place.path, "budget", "filler"), filler
         for name, slot in plan.slots.items():
             yield from ((("slots", name, "ask", n), t) for n, t in enumerate(slot.ask))
             yield ("slots", name, "help"), slot.help
             if slot.validate_ is not None:
                 yield ("slots", name, "validate", "fail"), slot.validate_.fail
-        for kind in ("no_input", "no_match"):
-            texts = getattr(plan.defaults, kind).say
-            yield from ((("defaults", kind, "say", n), t) for n, t in enumerate(texts))
+        yield from _option_texts(("defaults",), plan.defaults)
         yield ("defaults", "on_error", "say"), plan.defaults.on_error.say
         yield ("defaults", "gave_up"), plan.defaults.gave_up
         yield ("handoff", "say"), plan.handoff.say
         yield ("handoff", "return", "say"), plan.handoff.return_.say
+
+
+def _option_texts(
+    path: YamlPath, options: model_steps.StepOptions | model_steps.Defaults
+) -> Iterator[tuple[YamlPath, str]]:
+    for kind, rule in (("no_input", options.no_input), ("no_match", options.no_match)):
+        if rule is not None:
+            yield from (((*path, kind, "say", n), t) for n, t in enumerate(rule.say))
+    if options.budget is not None:
+        yield (*path, "budget", "filler"), options.budget.filler

@@ -44,7 +44,7 @@ class Keying(Filling):
             self._accept(intent, by="dtmf")
             return
         if isinstance(op, program.CollectSlot):
-            rules = self._plan.slots[op.slot]
+            rules = self._slot(op.slot)
             if rules.keyed is not None and rules.dtmf:
                 self._collect_key(digit, rules, wait)
                 return

@@ -13,7 +13,7 @@ from pydantic import (
     JsonValue,
 )
 
-from voicebot.dialogue.model_steps import Branch, Defaults, SimpleStep, Step
+from voicebot.dialogue.model_steps import Branch, Defaults, SimpleStep, Speech, Step
 from voicebot.dialogue.model_types import (
     DurationMs,
     Key,
@@ -239,6 +239,8 @@ class Dialplan(Model):
     name: str
     locale: str = "en-GB"
     timezone: str = "UTC"
+    speech: Speech = Field(default_factory=Speech)
+    lexicon: dict[str, str] = Field(default_factory=dict)
     routes: list[Route] = Field(min_length=1)
     hours: dict[Name, Hours] = Field(default_factory=dict)
     defaults: Defaults = Field(default_factory=Defaults)

@@ -14,6 +14,7 @@ from pydantic import (
 from voicebot.dialogue.model_types import (
     DurationMs,
     Key,
+    Language,
     Model,
     Name,
     OneOrMany,
@@ -21,6 +22,29 @@ from voicebot.dialogue.model_types import (
     Texts,
     as_list,
 )
+
+
+class ProsodyFactors(Model):
+    """How words are said, as factors of what the voice does by itself."""
+
+    rate: float = Field(1.0, ge=0.5, le=2.0)
+    pitch: float = Field(1.0, ge=0.7, le=1.4)
+
+
+ProsodyChoice = Literal["neutral", "calm", "urgent", "slow", "fast"] | ProsodyFactors
+
+
+class SpeakingOptions(Model):
+    """Which voice speaks, and how; what is not given is inherited."""
+
+    voice: str | None = None
+    prosody: ProsodyChoice | None = None
+
+
+class Speech(SpeakingOptions):
+    """How the whole plan is spoken, and what is different in one of its languages."""
+
+    languages: dict[Language, SpeakingOptions] = Field(default_factory=dict)
 
 
 class BargeIn(Model):
@@ -69,7 +93,11 @@ class DtmfRule(Model):
 
 
 class Budget(Model):
-    """How long the caller waits in silence."""
+    """How long the caller waits in silence.
+
+    An answer later than ``response_onset`` is named in the log and the call record; when something
+    outside keeps the caller waiting, ``filler`` is said after ``filler_after``.
+    """
 
     response_onset: DurationMs = 700
     filler_after: DurationMs = 900
@@ -96,21 +124,25 @@ class Defaults(Model):
     gave_up: str = "I'm sorry I could not help you. Goodbye."
 
 
-class StepOptions(Model):
+class StepOptions(SpeakingOptions):
     """What a step that waits for the caller may override."""
 
     barge_in: BargeIn | None = None
     no_input: NoInputRule | None = None
     no_match: NoMatchRule | None = None
     low_confidence: LowConfidence | None = None
+    budget: Budget | None = None
 
 
-class SimpleStep(Model):
-    """``say``, ``set``, ``clear``, then at most one way to go on, done in this order."""
+class SimpleStep(SpeakingOptions):
+    """``language``, ``say``, ``set``, ``clear``, then at most one way to go on, done in this order.
 
+    ``language`` holds from here to the end of the call.
+    """
+
+    language: Language | None = None
     say: Texts | None = None
     barge_in: BargeIn | None = None
-    voice: str | None = None
     set: dict[Name, JsonValue] | None = None
     clear: Annotated[list[Name], BeforeValidator(as_list), OneOrMany()] | None = None
     retry: Name | None = None
@@ -163,6 +195,7 @@ class CallStep(Model):
 
     call: Name
     filler: str | None = None
+    budget: Budget | None = None
     result: dict[Outcome, "Branch"] = Field(default_factory=dict)
 
 

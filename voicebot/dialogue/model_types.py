@@ -64,6 +64,10 @@ Key = Annotated[str, StringConstraints(pattern=r"^[0-9*#]$")]
 Texts = Annotated[list[str], BeforeValidator(as_list), OneOrMany()]
 
 
+Language = Literal["en-GB", "en-US"]
+"""What can be both heard and spoken; they differ in number words, dates and money."""
+
+
 Outcome = Literal["ok", "denied", "error", "timeout"]
 
 

@@ -14,6 +14,7 @@ from voicebot.dialogue.events import (
     TransferFinished,
 )
 from voicebot.dialogue.keying import Keying
+from voicebot.dialogue.manner import OPEN, UNCUT
 from voicebot.dialogue.running import MAX_FAILURES
 from voicebot.dialogue.state import Frame, Wait
 
@@ -26,7 +27,7 @@ HANDOFF_LIMIT_MS = 20_000
 class Outside(Keying):
     """Asks tools and hands callers over."""
 
-    def _begin_tool(self, name: str) -> str:
+    def _begin_tool(self, name: str, patience: program.Patience) -> str:
         state = self._state
         tool = self._plan.source.tools[name]
         state.requests += 1
@@ -34,11 +35,10 @@ class Outside(Keying):
         names = self._names()
         arguments = {field: names.get(field) for field in tool.send}
         key = f"{self._call.session_id}:{name}:{state.requests}"
-        budget = self._plan.source.defaults.budget
         self._out += [
             StopListening(),
             CallTool(request=request, tool=name, arguments=arguments, idempotency_key=key),
-            StartTimer(timer=FILLER, after_ms=budget.filler_after),
+            StartTimer(timer=FILLER, after_ms=patience.filler_after_ms),
             StartTimer(timer=TOOL, after_ms=tool.timeout * (1 + tool.retries) + TOOL_GRACE_MS),
         ]
         return request
@@ -53,7 +53,7 @@ class Outside(Keying):
             frame.index = target  # lost in a takeover because it is sensitive: ask for it again
             return
         self._state.last_slot = ""  # what a tool has done is not taken back by "no, I said five"
-        request = self._begin_tool(op.tool)
+        request = self._begin_tool(op.tool, op.patience)
         self._state.wait = Wait(kind="tool", block=frame.block, index=index, request=request)
 
     def _tool_finished(self, done: ToolFinished) -> None:
@@ -82,7 +82,7 @@ class Outside(Keying):
         self._run()
 
     def _validated(self, wait: Wait, outcome: str) -> None:
-        rules = self._plan.slots[wait.slot]
+        rules = self._slot(wait.slot)
         if outcome == "ok":
             self._slot_done(rules, wait.candidate_by, confirmed=bool(wait.reason))
             return
@@ -102,15 +102,13 @@ class Outside(Keying):
             return
         match timer:
             case "inter_digit" if wait.kind == "slot" and wait.buffer:
-                self._digits_complete(self._plan.slots[wait.slot], wait)
-            case "filler" if wait.kind in {"tool", "validate"}:
-                op = self._op()
-                own = op.filler if isinstance(op, program.RunTool) else None
-                self._speak(own or self._plan.filler, True, True)
+                self._digits_complete(self._slot(wait.slot), wait)
+            case "filler" if wait.kind in {"tool", "validate", "router"}:
+                patience = self._patience()
+                if patience is not None:
+                    self._speak(patience.filler, OPEN)
             case "router" if wait.kind == "router":
                 self._routed(None, 0.0)
-            case "filler" if wait.kind == "router":
-                self._speak(self._plan.filler, True, True)
             case "tool" if wait.kind in {"tool", "validate"}:
                 self._tool_finished(ToolFinished(request=wait.request, outcome="timeout"))
             case "handoff" if wait.kind == "handoff":
@@ -118,7 +116,7 @@ class Outside(Keying):
 
     def _hand_off(self, op: program.HandOff, block: str, index: int) -> None:
         if self._plan.handoff_say is not None:
-            self._speak(self._plan.handoff_say, False, False)
+            self._speak(self._plan.handoff_say, UNCUT)
         self._out.append(StopListening())
         self._state.wait = Wait(
             kind="handoff", block=block, index=index, queue=op.queue, reason=op.reason

@@ -3,10 +3,12 @@
 import re
 from collections import Counter
 
+from voicebot.config.located_yaml import YamlPath
 from voicebot.dialogue import model_steps
 from voicebot.dialogue.hours import parse_days
 from voicebot.dialogue.name_checks import NameChecks
 from voicebot.dialogue.plan_walk import names_of
+from voicebot.tts.build import BUILT_IN_VOICES
 
 _SIP_URI = re.compile(r"sips?:[^\s@]+@[A-Za-z0-9.-]+(:[0-9]{1,5})?(;[^\s]*)?\Z")
 
@@ -135,6 +137,23 @@ class PartChecks(NameChecks):
             kind = costly_number(queue.sip.partition(":")[2].partition("@")[0])
             if kind:
                 self._add(("queues", name, "sip"), f"callers must not be handed to {kind}")
+
+    def _check_voices(self) -> None:
+        """A voice that is not there is replaced in silence: say so before a caller hears it."""
+        speech = self._plan.speech
+        choices: list[tuple[YamlPath, str | None]] = [(("speech", "voice"), speech.voice)]
+        for language, own in speech.languages.items():
+            choices.append((("speech", "languages", language, "voice"), own.voice))
+        for place in self._places:
+            match place.step:
+                case model_steps.SimpleStep(voice=voice) | model_steps.CollectStep(voice=voice):
+                    choices.append(((*place.path, "voice"), voice))
+                case model_steps.MenuStep(menu=menu):
+                    choices.append(((*place.path, "menu", "voice"), menu.voice))
+        known = (*BUILT_IN_VOICES, "coqui")
+        for path, voice in choices:
+            if voice is not None and voice not in known:
+                self._add(path, f"no voice is called {voice!r}; there are: {', '.join(known)}")
 
     def _check_keys(self) -> None:
         dtmf = self._plan.defaults.dtmf

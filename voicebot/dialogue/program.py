@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from voicebot.core.delivery import Delivery
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.expressions import Expression, Template
 from voicebot.dialogue.hours import WeeklyHours
 from voicebot.dialogue.intent_router import IntentRouter
+from voicebot.dialogue.manner import Manner, Prompting
 from voicebot.dialogue.matching import PhraseMatcher
 from voicebot.dialogue.model import Dialplan
+from voicebot.tts.lexicon import Lexicon
 from voicebot.tts.number_words import Locale
 
 BlockName = str
@@ -29,13 +32,22 @@ class Reprompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the caller may wait in silence, and what he hears then."""
+
+    response_onset_ms: int
+    filler_after_ms: int
+    filler: Template
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """How a step waits for the caller, defaults filled in."""
 
     ask: tuple[Template, ...]
     help: Template | None
-    speech_barge_in: bool
-    dtmf_barge_in: bool
+    prompting: Prompting
+    patience: Patience
     no_input_ms: int
     no_input: Reprompt
     no_match: Reprompt
@@ -47,12 +59,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Say texts; True in the caller's power to cut them."""
+    """Say texts."""
 
     texts: tuple[Template, ...]
-    speech_barge_in: bool
-    dtmf_barge_in: bool
-    voice: str | None
+    prompting: Prompting
+
+
+@dataclass(frozen=True, slots=True)
+class UseLanguage:
+    """From here on the call goes on in another language."""
+
+    locale: Locale
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +120,7 @@ class RunTool:
     """Run a tool, branch on its outcome."""
 
     tool: str
-    filler: Template | None
+    patience: Patience
     branches: Mapping[str, BlockName]
 
 
@@ -148,7 +165,21 @@ class End:
     reason: str
 
 
-Op = Say | Set | Clear | If | AskMenu | CollectSlot | RunTool | Require | Goto | Retry | HandOff | End
+Op = (
+    Say
+    | UseLanguage
+    | Set
+    | Clear
+    | If
+    | AskMenu
+    | CollectSlot
+    | RunTool
+    | Require
+    | Goto
+    | Retry
+    | HandOff
+    | End
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +226,8 @@ class CompiledDialplan:
     name: str
     locale: Locale
     timezone: ZoneInfo
+    manners: Mapping[str, Manner]
+    lexicon: Lexicon
     blocks: Mapping[BlockName, tuple[Op, ...]]
     slots: Mapping[str, SlotRules]
     collected: Mapping[tuple[BlockName, str], int]
@@ -205,5 +238,9 @@ class CompiledDialplan:
     yes_no: Expectation
     on_error: BlockName
     handoff_return: BlockName
-    filler: Template
     handoff_say: Template | None
+
+    def delivery(self, manner: Manner, locale: Locale) -> Delivery:
+        """How a step's text is spoken in this language."""
+        plain = self.manners.get(locale, self.manners[""])
+        return manner.over(plain).delivery(locale)

@@ -50,7 +50,9 @@ class Running(Talking):
         match op:
             case program.Say():
                 for text in op.texts:
-                    self._speak(text, op.speech_barge_in, op.dtmf_barge_in, voice=op.voice)
+                    self._speak(text, op.prompting)
+            case program.UseLanguage():
+                state.language = op.locale
             case program.Set():
                 for name, value in op.values:
                     known = value.value(self._names()) if isinstance(value, Expression) else value

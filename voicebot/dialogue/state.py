@@ -71,4 +71,5 @@ class ConversationState(msgspec.Struct):
     last_slot: str = ""
     menu_frames: list[Frame] = []
     failures: int = 0
+    language: str = ""
     over: bool = False

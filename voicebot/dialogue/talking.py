@@ -1,8 +1,11 @@
 """What every part of a conversation does: render, say, listen, remember a turn."""
 
+import dataclasses
 import datetime as dt
 from abc import ABC, abstractmethod
 from typing import Any
+
+import msgspec
 
 from voicebot.dialogue import program
 from voicebot.dialogue.actions import (
@@ -14,9 +17,11 @@ from voicebot.dialogue.actions import (
     StoreTurn,
 )
 from voicebot.dialogue.expressions import Template
+from voicebot.dialogue.manner import Prompting
 from voicebot.dialogue.rendering import FILTER_OF_TYPE, render_value
 from voicebot.dialogue.routes import select_route
 from voicebot.dialogue.state import CallFacts, ConversationState, Frame
+from voicebot.tts.number_words import Locale
 
 REDACTED = "[redacted]"
 INTER_DIGIT = "inter_digit"
@@ -122,7 +127,7 @@ class Talking(ABC):
         types = {name: rules.type for name, rules in self._plan.slots.items()}
 
         def say(value: Any, kind: str) -> str:
-            return render_value(value, kind, self._plan.locale)
+            return render_value(value, kind, self._locale)
 
         parts = []
         names = self._names() | more
@@ -140,29 +145,47 @@ class Talking(ABC):
             parts.append(say(expression.value(names), kind))
         return " ".join("".join(parts).split())
 
-    def _speak(self, template: Template, speech: bool, dtmf: bool, *, voice: str | None = None) -> None:
-        sensitive = any(self._sensitive(name.partition(".")[0]) for name in template.names)
-        self._say(self._text(template), speech, dtmf, voice=voice, sensitive=sensitive)
+    @property
+    def _locale(self) -> Locale:
+        """The language of the call as it is now."""
+        return "en-US" if (self._state.language or self._plan.locale) == "en-US" else "en-GB"
 
-    def _say(
-        self, text: str, speech: bool, dtmf: bool, *, voice: str | None = None, sensitive: bool = False
-    ) -> None:
+    def _speak(self, template: Template, prompting: Prompting) -> None:
+        sensitive = any(self._sensitive(name.partition(".")[0]) for name in template.names)
+        self._say(self._text(template), prompting, sensitive=sensitive)
+
+    def _say(self, text: str, prompting: Prompting, *, sensitive: bool = False) -> None:
         if not text:
             return
+        delivery = self._plan.delivery(prompting.manner, self._locale)
+        self._utter(
+            Speak(
+                utterance="",
+                text=text,
+                speech_barge_in=prompting.speech,
+                dtmf_barge_in=prompting.dtmf,
+                min_words=prompting.min_words,
+                delivery=delivery,
+                sensitive=sensitive,
+            )
+        )
+
+    def _utter(self, speak: Speak) -> None:
+        """Say it under a number of its own."""
         state = self._state
         state.utterances += 1
-        spoken = Speak(
-            utterance=f"u{state.utterances}",
-            text=text,
-            speech_barge_in=speech,
-            dtmf_barge_in=dtmf,
-            voice=voice,
-            sensitive=sensitive,
-        )
+        spoken = msgspec.structs.replace(speak, utterance=f"u{state.utterances}")
         self._unheard[spoken.utterance] = spoken
         self._out.append(spoken)
-        if not sensitive:
-            state.said.append(text)
+        if not speak.sensitive:
+            state.said.append(speak.text)
+
+    def _slot(self, name: str) -> program.SlotRules:
+        """A slot's rules in the language of the call."""
+        rules = self._plan.slots[name]
+        if rules.locale == self._locale:
+            return rules
+        return dataclasses.replace(rules, locale=self._locale)
 
     def _sensitive(self, slot: str) -> bool:
         rules = self._plan.slots.get(slot)
@@ -172,13 +195,20 @@ class Talking(ABC):
         op = self._op()
         return op.waiting if isinstance(op, program.AskMenu | program.CollectSlot) else None
 
+    def _patience(self) -> program.Patience | None:
+        op = self._op()
+        if isinstance(op, program.RunTool):
+            return op.patience
+        waiting = self._waiting()
+        return None if waiting is None else waiting.patience
+
     def _op(self) -> program.Op | None:
         wait = self._state.wait
         return None if wait is None else self._plan.blocks[wait.block][wait.index]
 
     def _ask(self, waiting: program.Waiting) -> None:
         for text in waiting.ask:
-            self._speak(text, waiting.speech_barge_in, waiting.dtmf_barge_in)
+            self._speak(text, waiting.prompting)
         self._listen()
 
     def _ask_again(self) -> None:
@@ -198,7 +228,12 @@ class Talking(ABC):
         expectation = self._plan.yes_no if wait.candidate else op.expectation
         sensitive = bool(wait.slot) and self._sensitive(wait.slot)
         self._out.append(
-            Listen(expectation=expectation, no_input_ms=waiting.no_input_ms, sensitive=sensitive)
+            Listen(
+                expectation=expectation,
+                no_input_ms=waiting.no_input_ms,
+                response_onset_ms=waiting.patience.response_onset_ms,
+                sensitive=sensitive,
+            )
         )
 
     def _leave_wait(self) -> None:
@@ -215,13 +250,7 @@ class Talking(ABC):
         """A key that means nothing cut a prompt: say it again."""
         interrupted, self._interrupted = self._interrupted, []
         for spoken in interrupted:
-            self._say(
-                spoken.text,
-                spoken.speech_barge_in,
-                spoken.dtmf_barge_in,
-                voice=spoken.voice,
-                sensitive=spoken.sensitive,
-            )
+            self._utter(spoken)
         if interrupted:
             self._listen()
 

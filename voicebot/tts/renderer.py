@@ -107,6 +107,7 @@ class SpeechRenderer:
         voice: str | None = None,
         locale: Locale = "en-US",
         lexicon: Lexicon = NO_LEXICON,
+        prosody: Prosody = NEUTRAL,
         cancelled: Callable[[], bool] = never,
         persist: bool = False,
     ) -> Iterator[bytes]:
@@ -120,14 +121,15 @@ class SpeechRenderer:
             voice: Name of a voice, of a prosody preset, or both, as ``slt``, ``slt/calm``, ``/calm``.
             locale: How numbers and dates are read.
             lexicon: Respellings.
+            prosody: On top of a preset in `voice`.
             cancelled: Asked at least every 20 ms.
             persist: Keep the audio in the cache's directory too; never for what a caller told us.
 
         Raises:
             SynthesisError: Every voice failed; a kept prompt, or a tone, has been yielded all the same.
         """
-        name, prosody = self._parse_voice(voice)
-        segments = plan_speech(text, locale=locale, lexicon=lexicon, prosody=prosody)
+        name, preset = self._parse_voice(voice)
+        segments = plan_speech(text, locale=locale, lexicon=lexicon, prosody=preset * prosody)
         if not segments:
             return
         key = self._key(name, segments)

@@ -10,6 +10,7 @@ import structlog
 from voicebot.core.errors import SynthesisError
 from voicebot.tts.lexicon import NO_LEXICON, Lexicon
 from voicebot.tts.number_words import Locale
+from voicebot.tts.protocol import NEUTRAL, Prosody
 from voicebot.tts.renderer import SpeechRenderer
 
 _POLL_S: Final = 0.02
@@ -25,6 +26,7 @@ class FixedPrompt:
     voice: str | None = None
     locale: Locale = "en-US"
     lexicon: Lexicon = NO_LEXICON
+    prosody: Prosody = NEUTRAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def render_into_cache(
         voice=prompt.voice,
         locale=prompt.locale,
         lexicon=prompt.lexicon,
+        prosody=prompt.prosody,
         cancelled=cancelled,
         persist=True,
     ):

@@ -36,11 +36,13 @@ class Overlap:
         expectation: What the dialogue waits for.
         asking: The last prompt of the queue is playing: what is expected may be answered now.
         own_words: What the bot itself said in the last two seconds.
+        min_words: So many words of content the prompt that plays can be cut with.
     """
 
     expectation: Expectation
     asking: bool
     own_words: tuple[str, ...]
+    min_words: int = 1
 
 
 class BargeInJudge:
@@ -74,7 +76,8 @@ class BargeInJudge:
         expected = overlap.asking and self._is_expected(text, overlap.expectation)
         if expected or self._interrupt.intersection(words):
             return self._decide(Verdict.CONFIRMED)
-        if len(self._content(words)) >= self._settings.barge_in_content_words:
+        needed = max(self._settings.barge_in_content_words, overlap.min_words)
+        if len(self._content(words)) >= needed:
             return self._decide(Verdict.CONFIRMED)
         return Verdict.UNDECIDED
 
@@ -100,7 +103,9 @@ class BargeInJudge:
         words = text.split()
         if overlap.asking and self._is_expected(text, overlap.expectation):
             return self._decide(Verdict.CONFIRMED)
-        if not self._content(words) or self._is_echo(words, overlap):
+        meant = self._interrupt.intersection(words)
+        too_few = not meant and len(self._content(words)) < overlap.min_words
+        if too_few or not self._content(words) or self._is_echo(words, overlap):
             return self._decide(Verdict.RESUMED)
         return self._decide(Verdict.CONFIRMED)
 

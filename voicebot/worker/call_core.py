@@ -486,7 +486,10 @@ class CallCore:
 
     def _overlap(self) -> Overlap:
         return Overlap(
-            self._listener.expectation, self._output.last_prompt_playing, self._output.own_words()
+            self._listener.expectation,
+            self._output.last_prompt_playing,
+            self._output.own_words(),
+            self._output.min_words,
         )
 
     def _judged(self, verdict: Verdict, now_ms: float) -> list[Effect]:
@@ -554,6 +557,7 @@ class CallCore:
                     self._meter.speaks(action.utterance, now_ms)
                     effects += self._output.say(action)
                 case Listen():
+                    self._meter.expects(action.response_onset_ms)
                     self._listener.bot_speaking(self._output.speaking, now_ms)
                     effects += self._listener_events(self._listener.listen(action, now_ms), now_ms)
                     self.listens_to_secret = action.sensitive

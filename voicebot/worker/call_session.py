@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
+from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
 from voicebot.core.errors import RecognitionError, SessionStoreError, StaleLeaseError, SynthesisError
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import AskRouter, CallTool, StoreTurn
@@ -89,7 +90,7 @@ class Engines:
     """
 
     recognise: Callable[[int, Expectation, Callable[[Heard], None]], TurnRecogniser]
-    speak: Callable[[str, str | None], AsyncIterator[bytes]]
+    speak: Callable[[str, Delivery], AsyncIterator[bytes]]
     call_tool: Callable[[CallTool], Awaitable[ToolFinished]]
     ask_router: Callable[[AskRouter], Coroutine[None, None, RouteFinished]]
     may_repeat: Callable[[CallTool], bool] = lambda _: True
@@ -307,7 +308,7 @@ class CallSession:
     async def _speak(self, effect: BeginSynthesis) -> None:
         error = ""
         try:
-            async for payload in self._engines.speak(effect.text, effect.voice):
+            async for payload in self._engines.speak(effect.text, effect.delivery):
                 await self._inbox.put(SpeechAudio(effect.utterance, payload))
         except SynthesisError as failure:
             error = str(failure)
@@ -316,7 +317,7 @@ class CallSession:
 
     async def _speak_to_leg(self, effect: LegSpeech) -> None:
         with contextlib.suppress(SynthesisError):  # without a brief the digit still works
-            async for payload in self._engines.speak(effect.text, None):
+            async for payload in self._engines.speak(effect.text, PLAIN_DELIVERY):
                 for at in range(0, len(payload), LEG_AUDIO_BYTES):
                     piece = payload[at : at + LEG_AUDIO_BYTES]
                     await self._link.send(
@@ -326,7 +327,7 @@ class CallSession:
 
     async def _render_ahead(self, effect: RenderAhead) -> None:
         with contextlib.suppress(SynthesisError):  # the real attempt reports it
-            async for _ in self._engines.speak(effect.text, effect.voice):
+            async for _ in self._engines.speak(effect.text, effect.delivery):
                 pass
 
     def _forget_ahead(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import AskRouter, CallTool, Speak, StoreTurn
 from voicebot.dialogue.events import JsonValue
@@ -131,7 +132,7 @@ class BeginSynthesis:
 
     utterance: str
     text: str
-    voice: str | None
+    delivery: Delivery = PLAIN_DELIVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class RenderAhead:
     """Render this text into the cache: it may be said in a moment, or never."""
 
     text: str
-    voice: str | None
+    delivery: Delivery = PLAIN_DELIVERY
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, assert_never
 
 from voicebot.config.settings import BudgetSettings, HandoffSettings, TurnSettings
+from voicebot.core.delivery import Delivery
 from voicebot.core.ids import new_session_id
 from voicebot.dialogue.actions import CallTool, HangUp, Speak, TransferCall
 from voicebot.dialogue.events import Event, ToolFinished, TransferFinished
@@ -395,7 +396,13 @@ class HandoffCall(CallCore):
         self._music_pieces += 1
         name = f"{HOLD_MUSIC}{self._music_pieces}"
         return self._output.say(
-            Speak(utterance=name, text="", voice=HOLD_MUSIC, speech_barge_in=False, dtmf_barge_in=False)
+            Speak(
+                utterance=name,
+                text="",
+                delivery=Delivery(voice=HOLD_MUSIC),
+                speech_barge_in=False,
+                dtmf_barge_in=False,
+            )
         )
 
     def _finished(self, done: Finished, now_ms: float) -> list[Effect]:

@@ -14,8 +14,10 @@ from voicebot.asr.build import build_factory
 from voicebot.asr.pool import RecogniserPool
 from voicebot.asr.protocol import RecogniserFactory
 from voicebot.config.settings import Settings
+from voicebot.core.delivery import Delivery
 from voicebot.dialogue.fixed_texts import fixed_texts
 from voicebot.dialogue.library import PlanLibrary
+from voicebot.dialogue.manner import PLAIN
 from voicebot.dialogue.program import CompiledDialplan
 from voicebot.handoff.hold_music import hold_music
 from voicebot.link.server import LinkServer, WorkerLink
@@ -26,7 +28,7 @@ from voicebot.session.store import SessionStore
 from voicebot.telemetry.log import get_logger
 from voicebot.telemetry.readiness import announce_ready
 from voicebot.tts.build import build_renderer
-from voicebot.tts.warming import FixedPrompt, PromptWarmer, WarmingProgress
+from voicebot.tts.warming import PromptWarmer, WarmingProgress
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.voice_activity import VoiceActivity
 from voicebot.worker.call_session import CallSession, Engines
@@ -36,7 +38,7 @@ from voicebot.worker.handoff_rules import handoff_rules
 from voicebot.worker.hearing import Ears
 from voicebot.worker.journal import CallJournal
 from voicebot.worker.plan_shelf import PlanShelf
-from voicebot.worker.speaking import SpeakingPool
+from voicebot.worker.speaking import SpeakingPool, fixed_prompt
 
 PROMPT_FOLDER: Final = "prompts"
 RECORD_GRACE_S: Final = 0.3  # a takeover that came in the last moment is in the store by then
@@ -76,11 +78,15 @@ class Worker:
         watch = self.live.watch()
         await CallSession(link, core, engines, journal, used.restore, watch=watch).run()
 
-    async def _speak(self, plan: CompiledDialplan, text: str, voice: str | None) -> AsyncIterator[bytes]:
-        if voice == HOLD_MUSIC:
+    async def _speak(
+        self, plan: CompiledDialplan, text: str, delivery: Delivery
+    ) -> AsyncIterator[bytes]:
+        if delivery.voice == HOLD_MUSIC:
             yield hold_music()
             return
-        async for payload in self.speaking.speak(text, voice, locale=plan.locale):
+        if not delivery.locale:  # not the plan's own words: its plain voice says them
+            delivery = plan.delivery(PLAIN, plan.locale)
+        async for payload in self.speaking.speak(text, delivery, plan.lexicon):
             yield payload
 
 
@@ -109,7 +115,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     await store.start()
     await asyncio.to_thread(_warm_up, factory)
     log.info("worker_loaded", dialplan=plan.name, recogniser=recognisers.description)
-    prompts = [FixedPrompt(text, locale=plan.locale) for text in fixed_texts(plan)]
+    prompts = [fixed_prompt(text, delivery, plan.lexicon) for text, delivery in fixed_texts(plan)]
     warmer = PromptWarmer(renderer, prompts, _log_last).start()
     live = LiveCalls(settings.data_dir, settings.handoff)
     live.open()

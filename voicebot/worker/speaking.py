@@ -4,10 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import Final, Protocol, TypedDict
 
+from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
 from voicebot.core.errors import SynthesisError
+from voicebot.tts.lexicon import NO_LEXICON, Lexicon
 from voicebot.tts.number_words import Locale
+from voicebot.tts.protocol import Prosody
+from voicebot.tts.warming import FixedPrompt
 
 PIECES_AHEAD: Final = 64
 
@@ -21,6 +25,8 @@ class Renderer(Protocol):
         *,
         voice: str | None = None,
         locale: Locale = ...,
+        lexicon: Lexicon = ...,
+        prosody: Prosody = ...,
         cancelled: Callable[[], bool] = ...,
     ) -> Iterator[bytes]:
         """Pieces of any length; ends early once ``cancelled`` says so."""
@@ -40,9 +46,14 @@ class SpeakingPool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="speaking")
 
     async def speak(
-        self, text: str, voice: str | None = None, *, locale: Locale = "en-US"
+        self, text: str, delivery: Delivery = PLAIN_DELIVERY, lexicon: Lexicon = NO_LEXICON
     ) -> AsyncIterator[bytes]:
         """Audio of one utterance; closing the iterator or cancelling its task stops the voice.
+
+        Args:
+            text: What is said.
+            delivery: Voice, language and manner.
+            lexicon: The dialplan's respellings.
 
         Raises:
             SynthesisError: No voice could say it.
@@ -59,7 +70,7 @@ class SpeakingPool:
         def render() -> None:
             try:
                 for payload in self._renderer.render(
-                    text, voice=voice, locale=locale, cancelled=stop.is_set
+                    text, **_how(delivery), lexicon=lexicon, cancelled=stop.is_set
                 ):
                     while not room.acquire(timeout=0.1):
                         if stop.is_set():
@@ -84,3 +95,22 @@ class SpeakingPool:
     def close(self) -> None:
         """Let threads end; utterances that wait are dropped."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class _How(TypedDict):
+    voice: str | None
+    locale: Locale
+    prosody: Prosody
+
+
+def _how(delivery: Delivery) -> _How:
+    return _How(
+        voice=delivery.voice or None,
+        locale="en-GB" if delivery.locale == "en-GB" else "en-US",
+        prosody=Prosody(delivery.rate, delivery.pitch),
+    )
+
+
+def fixed_prompt(text: str, delivery: Delivery, lexicon: Lexicon) -> FixedPrompt:
+    """What the warmer renders, so that ``speak`` finds it in the cache."""
+    return FixedPrompt(text, **_how(delivery), lexicon=lexicon)

@@ -48,7 +48,7 @@ class Speculator:
         effects: list[Effect] = []
         for action in actions:
             if isinstance(action, Speak):
-                effects.append(RenderAhead(action.text, action.voice))
+                effects.append(RenderAhead(action.text, action.delivery))
             elif isinstance(action, AskRouter):
                 effects.append(AskAhead(action))
             if isinstance(action, AskRouter | CallTool | TransferCall):

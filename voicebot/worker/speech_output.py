@@ -78,6 +78,11 @@ class SpeechOutput:
         return all(u.speak.speech_barge_in for u in self._queue)
 
     @property
+    def min_words(self) -> int:
+        """How many words it takes to cut what is being said."""
+        return self._queue[0].speak.min_words if self._queue else 1
+
+    @property
     def dtmf_may_interrupt(self) -> bool:
         """Whether a key may cut what is being said and queued."""
         return all(u.speak.dtmf_barge_in for u in self._queue)
@@ -198,5 +203,5 @@ class SpeechOutput:
             if utterance.state is _State.WAITING:
                 utterance.state = _State.RENDERING
                 speak = utterance.speak
-                return [BeginSynthesis(speak.utterance, speak.text, speak.voice)]
+                return [BeginSynthesis(speak.utterance, speak.text, speak.delivery)]
         return []

@@ -25,6 +25,8 @@ class TurnMeter:
         self._measured = TurnMeasured()
         self._answer: str | None = None
         self._edge_offset_ms = 0.0
+        self._next_onset_limit_ms: int | None = None
+        self._onset_limit_ms: int | None = None
 
     def edge_clock(self, edge_us: int, now_ms: float) -> None:
         """The edge's clock read ``edge_us`` when ours read ``now_ms``, to within the link's delay."""
@@ -39,6 +41,10 @@ class TurnMeter:
     def key_pressed(self, now_ms: float) -> None:
         """A key may complete a turn: the last one before the answer counts."""
         self._open(now_ms, TurnMeasured())
+
+    def expects(self, response_onset_ms: int | None) -> None:
+        """What the dialogue allows for the answer to what it asks now."""
+        self._next_onset_limit_ms = response_onset_ms
 
     def mark(self, hop: str, now_ms: float) -> None:
         """A stage was reached."""
@@ -85,9 +91,13 @@ class TurnMeter:
             spent = {**stages_ms, "endpoint": stages_ms["endpoint"] + stages_ms.get("speech_end", 0.0)}
         else:  # an open answer has to be waited for
             spent = {stage: took for stage, took in stages_ms.items() if stage != "endpoint"}
+        overspent = [s for s, limit in self._limits_ms.items() if spent.get(s, 0.0) > limit]
+        limit_ms = self._onset_limit_ms
+        if limit_ms is not None and onset_ms is not None and onset_ms > limit_ms:
+            overspent.append("response_onset")
         return replace(
             self._measured,
-            overspent=tuple(s for s, limit in self._limits_ms.items() if spent.get(s, 0.0) > limit),
+            overspent=tuple(overspent),
             hops_ms={hop: round(at - since_ms, 1) for hop, at in hops.times_ms.items()},
             stages_ms=stages_ms,
             response_onset_ms=None if onset_ms is None else round(onset_ms, 1),
@@ -98,3 +108,4 @@ class TurnMeter:
         self._hops.mark("packet_in", packet_in_ms)
         self._measured = measured
         self._answer = None
+        self._onset_limit_ms = self._next_onset_limit_ms
