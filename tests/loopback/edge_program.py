@@ -85,7 +85,7 @@ class EdgeProgram:
         self._started = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._started.wait(20):
+        if not self._started.wait(90):
             raise AssertionError("edge did not start:\n" + "\n".join(self.lines))
 
     def _read(self):

@@ -18,7 +18,7 @@ from voicebot.dialogue.events import (
 from voicebot.link.binary_media import BotAudio
 from voicebot.link.messages import Acknowledge, Answer, Clear, Hangup, Resume, Start, UtteranceProgress
 from voicebot.worker.call_core import CallCore
-from voicebot.worker.effects import Persist, RenderAhead, SaveState, ToEdge, TurnMeasured
+from voicebot.worker.effects import CallState, Persist, RenderAhead, SaveState, ToEdge, TurnMeasured
 from voicebot.worker.virtual_call import VirtualCall
 
 START = Start(call_id="c1", session_id="s1", called="bank", edge_monotonic_us=1)
@@ -42,7 +42,7 @@ class ThreeLines:
     def snapshot(self):
         return {"events": len(self.events)}
 
-    def resume(self):
+    def resume(self, unheard):
         return [Speak(utterance="again", text="How can I help?"), ASK]
 
     def fork(self):
@@ -281,7 +281,7 @@ def taken_over(at_edge, speaks, *caller_steps, texts=("balance",)):
     core = CallCore(
         TurnSettings(), BudgetSettings(), HearsTheCaller(), lambda start: ThreeLines(), LineWithoutEcho()
     )
-    core.take_over(dialogue, speaks)
+    core.take_over(dialogue, CallState(conversation={}, speaks=speaks))
     resume = Resume(session_id="s1", generation=3, lease=1, utterances=at_edge)
     start = Start(call_id="c1", session_id="s1", answered=True, edge_monotonic_us=1, resume=resume)
     record = VirtualCall(core, engines(*texts), ScriptedCaller(*caller_steps)).run(start)

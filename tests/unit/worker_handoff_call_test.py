@@ -1,8 +1,11 @@
 """A call core whose transfers go by the handoff machine."""
 
+import msgspec
+
 from voicebot.config.settings import BudgetSettings, HandoffSettings, TurnSettings
 from voicebot.dialogue.actions import CallTool, StopListening, StoreTurn, TransferCall
 from voicebot.dialogue.events import DigitPressed, ToolFinished, TransferFinished
+from voicebot.link.binary_media import BotAudio
 from voicebot.link.messages import (
     Bridge,
     Clear,
@@ -22,9 +25,11 @@ from voicebot.link.messages import (
 )
 from voicebot.worker.effects import (
     BeginSynthesis,
+    CallState,
     ConsoleCommand,
     HandoffNews,
     LegSpeech,
+    SaveState,
     SpeechAudio,
     SpeechDone,
     ToEdge,
@@ -32,9 +37,6 @@ from voicebot.worker.effects import (
 from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall, HandoffRules, QueueTarget
 
 DESK = "sip:2000@127.0.0.1"
-
-
-TAKEN_OVER = []
 
 
 class Script:
@@ -57,13 +59,15 @@ class Script:
     def handle(self, event):
         self.told.append(event)
         if isinstance(event, ToolFinished):
-            return [TransferCall(request="r1", uri=DESK, mode=self.mode, reason="asked")]
+            return [
+                TransferCall(request="r1", uri=DESK, queue="general", mode=self.mode, reason="asked")
+            ]
         return []
 
     def snapshot(self):
-        return {"wait": {"kind": "transfer", "request": "r1"}} if self.told is TAKEN_OVER else {}
+        return {}
 
-    def resume(self):
+    def resume(self, unheard):
         return []
 
     def fork(self):
@@ -78,16 +82,20 @@ class Quiet:  # a detector that hears nothing
         pass
 
 
-def call(mode="warm", agents="sip", may_call=lambda uri: "", may_call_back=lambda number: True):
+def call(
+    mode="warm", agents="sip", may_call=lambda uri: "", may_call_back=lambda number: True, start=True
+):
     script = Script(mode)
     rules = HandoffRules(
         HandoffSettings(agents=agents),
-        (QueueTarget("general", DESK, "warm"),),
+        (QueueTarget("general", (DESK,), "warm"),),
         sensitive=frozenset({"passcode"}),
         may_call=may_call,
         may_call_back=may_call_back,
     )
     core = HandoffCall(TurnSettings(), BudgetSettings(), Quiet(), lambda start: script, rules)
+    if not start:
+        return core, script, []
     core.handle(Start(call_id="c1", session_id="s1", caller="+44207", called="bank"), 0.0)
     effects = core.handle(ToolFinished(request="t1", outcome="ok"), 100.0)
     return core, script, effects
@@ -222,35 +230,114 @@ def test_no_call_back_for_numbers_that_may_not_be_called():
     assert core.handle(Dtmf(digit="2"), 6000.0) == []
 
 
-def taken_over():
-    """A call whose worker died in the middle of a handoff, at its new worker."""
-    TAKEN_OVER.clear()
-    script = Script("warm")
-    script.told = TAKEN_OVER
-    rules = HandoffRules(HandoffSettings())
-    core = HandoffCall(TurnSettings(), BudgetSettings(), Quiet(), lambda start: script, rules)
-    core.take_over(script, ())
-    resume = Resume(session_id="s1")
-    effects = core.handle(Start(call_id="c1", session_id="s1", answered=True, resume=resume), 0.0)
-    return core, script, sent(effects, Bridge)
+class Waits(Script):
+    """A dialogue that waits for the end of its transfer."""
+
+    def snapshot(self):
+        return {"wait": {"kind": "transfer", "request": "r1"}}
+
+
+def taken_over(before, **options):
+    """The call of `before` at its next worker, which knows what that one saved last."""
+    _, _, effects = before
+    state = of(effects, SaveState)[-1].state
+    state = msgspec.json.decode(msgspec.json.encode(state), type=CallState)
+    new, _, _ = call(**options, start=False)
+    waits = Waits("warm")
+    new.take_over(waits, state)
+    start = Start(call_id="c1", session_id="s1", answered=True, resume=Resume(session_id="s1", lease=1))
+    return new, waits, new.handle(start, 0.0)
+
+
+def bridged():
+    core, script, effects = call()
+    (dial,) = sent(effects, Dial)
+    core.handle(Result(request=dial.request, ok=True, code=200), 2000.0)
+    effects = core.handle(LegDtmf(leg=dial.leg, digit="1"), 4000.0)
+    return core, script, effects
 
 
 def test_a_new_worker_finds_the_caller_still_talking_to_the_colleague():
-    """The leg answers to its name: nothing is said until the colleague hangs up."""
-    core, script, (probe,) = taken_over()
-    assert probe.leg == "r1l1"
-    core.handle(Result(request=probe.request, ok=True), 10.0)
-    assert not script.told
+    """The leg answers to its name: nothing is said until the colleague hangs up; Take back works too."""
+    core, waits, effects = taken_over(bridged())
+    (bridge,) = sent(effects, Bridge)
+    assert bridge.leg == "r1l1" and not sent(effects, Dial) and not of(effects, BeginSynthesis)
+    core.handle(Result(request=bridge.request, ok=True), 10.0)
+    assert not waits.told
     core.handle(LegEnded(leg="r1l1"), 9000.0)
-    assert [(e.outcome, e.reason) for e in script.told] == [("bridged", "colleague hung up")]
+    assert [(e.outcome, e.reason) for e in waits.told] == [("bridged", "colleague hung up")]
 
 
-def test_a_new_worker_takes_a_caller_on_hold_back():
-    """No leg is left: the bot has the caller back and says so; no silence."""
-    core, script, probes = taken_over()
-    for number in range(4):
-        (probe,) = probes
-        assert probe.leg == f"r1l{number + 1}"
-        effects = core.handle(Result(request=probe.request, ok=False, code=481), 10.0)
-        probes = sent(effects, Bridge)
-    assert not probes and script.told[-1].outcome == "returned"
+def test_a_new_worker_rings_again_when_the_leg_died_with_the_old_one():
+    core, _, effects = taken_over(bridged())
+    (bridge,) = sent(effects, Bridge)
+    effects = core.handle(Result(request=bridge.request, ok=False, code=481), 10.0)
+    assert [d.leg for d in sent(effects, Dial)] == ["r1l2"]
+    assert [s.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+
+
+def test_a_new_worker_rings_the_colleague_again():
+    """The edge has hung up the leg that rang; the caller hears music on, under the same handoff."""
+    before = call()
+    _, waits, effects = taken_over(before)
+    (first,), (again,) = sent(before[2], Dial), sent(effects, Dial)
+    assert again.leg == "r1l2" and again.headers == first.headers
+    assert [s.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+    assert not [n for n in of(effects, HandoffNews) if n.stage == "begin"] and not waits.told
+
+
+def test_a_caller_in_the_consoles_queue_waits_on_at_the_new_worker():
+    """Same entry, music, and whoever accepts reaches him."""
+    before = call(agents="console")
+    core, waits, effects = taken_over(before, agents="console")
+    (begin,) = [n for n in of(before[2], HandoffNews) if n.stage == "begin"]
+    (news,) = of(effects, HandoffNews)
+    assert (news.handoff_id, news.stage) == (begin.handoff_id, "waiting") and not waits.told
+    (dial,) = sent(core.handle(ConsoleCommand("accept", uri="sip:ann@127.0.0.1"), 100.0), Dial)
+    assert dial.headers["X-Handoff-ID"] == begin.handoff_id
+
+
+def test_a_conversation_in_the_browser_goes_on_at_the_new_worker():
+    core, script, _ = call(agents="console")
+    effects = core.handle(ConsoleCommand("accept", uri="browser"), 100.0)
+    new, waits, _ = taken_over((core, script, effects), agents="console")
+    audio = ConsoleCommand("talk", audio=b"\x40" * 160)
+    assert [a.payload for a in sent(new.handle(audio, 200.0), BotAudio)] == [audio.audio]
+    new.handle(ConsoleCommand("colleague_done"), 900.0)
+    assert waits.told[-1].outcome == "bridged"
+
+
+def test_a_refer_under_way_is_followed_by_the_new_worker():
+    """The request has the same id: the edge sends no second REFER."""
+    before = call("blind")
+    core, waits, effects = taken_over(before)
+    assert [t.request for t in sent(effects, Transfer)] == [t.request for t in sent(before[2], Transfer)]
+    core.handle(TransferProgress(request="r1.refer", code=503, reason="No", final=True), 900.0)
+    assert (waits.told[-1].outcome, waits.told[-1].sip_code) == ("failed", 503)
+
+
+def test_what_the_colleague_learns_survives_the_takeover():
+    """Nothing of the sensitive slot is in the saved state."""
+    _, _, effects = call(agents="console")
+    state = of(effects, SaveState)[-1].state
+    assert state.context.slots == {"account": "12345678"}
+    assert state.context.actions[0].tool == "check_passcode"
+
+
+def test_a_telephone_that_is_not_picked_up_leaves_the_caller_waiting():
+    """Accepted in the console, busy at the desk: back into the queue, not to the bot."""
+    core, script, _ = call(agents="console")
+    (dial,) = sent(core.handle(ConsoleCommand("accept", uri="sip:ann@127.0.0.1"), 100.0), Dial)
+    effects = core.handle(Result(request=dial.request, ok=False, code=486), 900.0)
+    assert [(n.stage, n.detail) for n in of(effects, HandoffNews)] == [("waiting", "busy")]
+    assert not [e for e in script.told if isinstance(e, TransferFinished)]
+    assert sent(core.handle(ConsoleCommand("accept", uri="sip:bob@127.0.0.1"), 1000.0), Dial)
+
+
+def test_a_full_edge_sends_the_caller_to_the_colleague_who_accepted():
+    """No leg is free: the caller's own leg is referred to the telephone that was named."""
+    core, _, _ = call(agents="console")
+    (dial,) = sent(core.handle(ConsoleCommand("accept", uri="sip:ann@127.0.0.1"), 100.0), Dial)
+    full = Result(request=dial.request, ok=False, code=503, reason="no free call slot")
+    (refer,) = sent(core.handle(full, 200.0), Transfer)
+    assert refer.uri == "sip:ann@127.0.0.1"

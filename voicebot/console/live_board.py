@@ -65,11 +65,13 @@ class LiveBoard:
                 self._calls[call_id] = call
             if call is None:
                 return None
+            # A worker that takes a call over introduces it again.
+            call.worker = str(event.get("worker", ""))
             call.facts = {name: str(event.get(name, ""))[:200] for name in _SHOWN}
-            call.lines.clear()
-            for line in event.get("lines") or []:
-                if isinstance(line, dict):
-                    call.lines.append(_line(line))
+            lines = [_line(line) for line in event.get("lines") or [] if isinstance(line, dict)]
+            new = {line["turn"] for line in lines}
+            call.lines = deque([old for old in call.lines if old["turn"] not in new], MAX_LINES)
+            call.lines.extend(lines)
             return {"event": "call", "call": call.public(now_s)}
         if call is None:
             return None
@@ -102,6 +104,8 @@ class LiveBoard:
                     name: str(event.get(name, ""))[:200] for name in ("handoff_id", "stage", "detail")
                 }
                 return {"event": "handoff", "call_id": call_id, **call.handoff}
+            case "call_ended" if event.get("worker", call.worker) != call.worker:
+                return None  # a worker that hung has noticed that it lost the call to another one
             case "call_ended":
                 call.ended_s = now_s
                 call.reason = str(event.get("reason", ""))[:200]

@@ -81,10 +81,11 @@ class AskRouter(_Action, frozen=True, tag="ask_router"):
 
 
 class TransferCall(_Action, frozen=True, tag="transfer_call"):
-    """Hand the caller to ``uri`` (from the dialplan, never from a caller or a model)."""
+    """Hand the caller to ``uri`` of ``queue`` (from the dialplan, never from a caller or a model)."""
 
     request: str
     uri: str
+    queue: str = ""
     mode: str = "blind"
     reason: str = ""
     headers: dict[str, str] = {}

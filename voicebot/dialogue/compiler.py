@@ -58,6 +58,11 @@ class _Compiler(StepCompiler):
             self._known(route.flow, source.flows, "flow", ("routes", index, "flow"))
         for name, tool in source.tools.items():
             self._tool(name, tool)
+        for name, queue in source.queues.items():
+            if queue.hours is not None:
+                self._known(queue.hours, source.hours, "opening hours", ("queues", name, "hours"))
+            if queue.overflow is not None:
+                self._known(queue.overflow, source.queues, "queue", ("queues", name, "overflow"))
         handoff = source.handoff
         goto = handoff.return_.goto
         if goto is not None:

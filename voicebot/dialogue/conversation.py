@@ -10,6 +10,7 @@ Nothing here reads a clock or touches the outside; the same events give the same
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -18,6 +19,8 @@ from voicebot.asr.yes_no import read_yes_no
 from voicebot.dialogue import program
 from voicebot.dialogue.actions import (
     Action,
+    Speak,
+    StopListening,
 )
 from voicebot.dialogue.events import (
     CallerHungUp,
@@ -65,9 +68,20 @@ class Conversation(Outside):
         twin._at_ms = self._at_ms
         return twin
 
-    def resume(self) -> list[Action]:
-        """Go on after ``restore``: what was asked last is asked again."""
+    def resume(self, unheard: Sequence[Speak] | None = None) -> list[Action]:
+        """Go on after ``restore``: what was asked last is asked again.
+
+        Args:
+            unheard: What is still on its way to the caller, when the restored call goes on by itself:
+                only its ends will be reported, whatever the ``Speak`` actions given here say. None: the
+                actions are carried out.
+        """
         wait = self._state.wait
+        if unheard is not None and wait is not None and wait.kind == "handoff":
+            self._unheard = {speak.utterance: speak for speak in unheard}
+            self._out.append(StopListening())
+            self._transfer_in_time()
+            return self._flush()
         if wait is None:
             self._run()
         elif wait.kind in {"menu", "slot"}:
@@ -83,6 +97,8 @@ class Conversation(Outside):
             self._state.requests -= 1 if wait.request else 0
             self._state.wait = None
             self._run()
+        if unheard is not None:
+            self._unheard = {speak.utterance: speak for speak in unheard}
         return self._flush()
 
     def snapshot(self) -> dict[str, Any]:

@@ -155,14 +155,39 @@ class FixtureRow(Model):
     values: dict[Name, JsonValue] = Field(default_factory=dict)
 
 
+class QueueAnnouncement(Model):
+    """What a waiting caller hears about the queue, and how often."""
+
+    position: bool = True
+    wait: bool = True
+    every: DurationMs | None = None
+
+
 class Queue(Model):
-    """Where callers are handed to."""
+    """Where callers are handed to.
+
+    ``also`` ring together with ``sip``. ``hours`` names opening hours outside of which nobody is asked;
+    ``skills`` what a colleague at the console must have. A caller who waited for ``overflow_after``, or
+    finds ``max_waiting`` before him, goes on to ``overflow``, without one back to the bot.
+    """
 
     sip: str
+    also: list[str] = Field(default_factory=list, max_length=2)
     ring: DurationMs = 25_000
     mode: Literal["blind", "warm", "attended"] = "blind"
     priority: Literal["low", "normal", "high"] = "normal"
-    announce: dict[str, JsonValue] = Field(default_factory=dict)
+    announce: QueueAnnouncement = Field(default_factory=QueueAnnouncement)
+    hours: Name | None = None
+    skills: list[Name] = Field(default_factory=list)
+    callback_after: DurationMs | None = None
+    overflow: Name | None = None
+    overflow_after: DurationMs | None = None
+    max_waiting: int = Field(100, ge=1)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All that ring together."""
+        return (self.sip, *self.also)
 
 
 class HandoffReturn(Model):

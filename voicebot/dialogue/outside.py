@@ -121,6 +121,10 @@ class Outside(Keying):
         self._state.wait = Wait(
             kind="handoff", block=block, index=index, queue=op.queue, reason=op.reason
         )
+        self._transfer_in_time()
+
+    def _transfer_in_time(self) -> None:
+        """When the caller has heard everything, and not much later should its end not be reported."""
         if self._unheard:
             self._out.append(StartTimer(timer=HANDOFF, after_ms=HANDOFF_LIMIT_MS))
         else:
@@ -141,7 +145,11 @@ class Outside(Keying):
         queue = self._plan.source.queues[state.wait.queue]
         self._out.append(
             TransferCall(
-                request=state.wait.request, uri=queue.sip, mode=queue.mode, reason=state.wait.reason
+                request=state.wait.request,
+                uri=queue.sip,
+                queue=state.wait.queue,
+                mode=queue.mode,
+                reason=state.wait.reason,
             )
         )
 

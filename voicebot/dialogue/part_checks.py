@@ -85,7 +85,7 @@ class PartChecks(NameChecks):
             for place in self._places
             if isinstance(place.step, model_steps.IfStep)
             for name in names_of(place.step.if_, template=False)
-        }
+        } | {f"hours.{queue.hours}" for queue in self._plan.queues.values()}
         for name, hours in self._plan.hours.items():
             if f"hours.{name}" not in used:
                 self._add(
@@ -131,12 +131,14 @@ class PartChecks(NameChecks):
 
     def _check_queues(self) -> None:
         for name, queue in self._plan.queues.items():
-            if not _SIP_URI.match(queue.sip):
-                self._add(("queues", name, "sip"), "is no SIP address; write sip:2000@pbx.example")
-                continue
-            kind = costly_number(queue.sip.partition(":")[2].partition("@")[0])
-            if kind:
-                self._add(("queues", name, "sip"), f"callers must not be handed to {kind}")
+            places = [("sip",), *(("also", number) for number in range(len(queue.also)))]
+            for place, uri in zip(places, queue.targets, strict=True):
+                if not _SIP_URI.match(uri):
+                    self._add(("queues", name, *place), "is no SIP address; write sip:2000@pbx.example")
+                    continue
+                kind = costly_number(uri.partition(":")[2].partition("@")[0])
+                if kind:
+                    self._add(("queues", name, *place), f"callers must not be handed to {kind}")
 
     def _check_voices(self) -> None:
         """A voice that is not there is replaced in silence: say so before a caller hears it."""

@@ -33,6 +33,31 @@ class DialledLegOwner(Protocol):
         """The leg is gone."""
 
 
+class _Nobody:
+    """Stands for the owner of a leg whose worker is gone."""
+
+    def on_leg_progress(self, leg: "DialledLeg", code: int, reason: str) -> None:
+        """Nothing."""
+
+    def on_leg_answered(self, leg: "DialledLeg") -> None:
+        """Nothing: its hang-up is on the way."""
+
+    def on_leg_heard(self, leg: "DialledLeg", frame: HeardFrame) -> None:
+        """Nothing."""
+
+    def on_leg_key(self, leg: "DialledLeg", digit: str) -> None:
+        """Nothing."""
+
+    def on_leg_played(self, leg: "DialledLeg", utterance: str) -> None:
+        """Nothing."""
+
+    def on_leg_ended(self, leg: "DialledLeg", end: LegEnd) -> None:
+        """Nothing."""
+
+
+_NOBODY = _Nobody()
+
+
 class DialledLeg:
     """One outgoing dialog with its media; implements ``LegEvents`` and ``MediaOwner``.
 
@@ -62,6 +87,10 @@ class DialledLeg:
         self._settings = settings
         self.media = MediaSession(port, clock, settings, self)
         self._answered_us: int | None = None
+
+    def forget(self) -> None:
+        """Nobody wants to hear of it any more."""
+        self._owner = _NOBODY
 
     def hang_up(self) -> None:
         """End it; harmless when it is gone."""

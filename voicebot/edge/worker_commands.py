@@ -187,6 +187,8 @@ class WorkerCommands:
     def _transfer(self, message: Transfer) -> None:
         if self._refused(message.request, message.uri):
             return
+        if self._transfer_request == message.request:
+            return  # the worker before this one sent it; its outcome is still to come
         if self._transfer_request:
             self._result(message.request, ok=False, code=491, reason="a transfer is under way")
             return
@@ -347,10 +349,11 @@ class WorkerCommands:
                 leg.hang_up()
 
     def worker_lost(self) -> None:
-        """Requests of a dead worker have nobody to answer to; legs that nobody bridged are ended."""
-        self._transfer_request = ""
+        """Legs that nobody bridged are ended and forgotten; a REFER is followed for the next worker."""
         for leg in list(self._legs.values()):
             if leg is not self.bridged:
+                del self._legs[leg.name]
+                leg.forget()
                 leg.hang_up()
 
     def end(self) -> None:

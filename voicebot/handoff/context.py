@@ -57,6 +57,15 @@ class HandoffContext(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str = ""
 
 
+class ContextMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What was collected of a call, for the worker that takes it over; clean as the context is."""
+
+    turns: tuple[ContextTurn, ...] = ()
+    slots: dict[str, str] = {}
+    actions: tuple[ActionDone, ...] = ()
+    intent: str = ""
+
+
 class ContextBuilder:
     """Collects a call as it goes on.
 
@@ -95,24 +104,42 @@ class ContextBuilder:
         """A tool was run."""
         self._actions.append(ActionDone(tool=tool, outcome=outcome, at_ms=at_ms))
 
+    def memory(self) -> ContextMemory:
+        """What another worker needs to build the same."""
+        return ContextMemory(
+            turns=self._last_turns(),
+            slots={name: self._clean(value) for name, value in self._slots.items()},
+            actions=tuple(self._actions),
+            intent=self._intent,
+        )
+
+    def remember(self, memory: ContextMemory) -> None:
+        """Go on from what another worker collected."""
+        self._turns = list(memory.turns)
+        self._slots = dict(memory.slots)
+        self._actions = list(memory.actions)
+        self._intent = memory.intent
+
     def build(self, base: HandoffContext, *, priority: Urgency = "normal") -> HandoffContext:
         """``base`` (ids, numbers, queue, reason) with everything that was collected, clean."""
         verified = any(a.outcome == "ok" and a.tool in self._verified_by for a in self._actions)
-        turns = tuple(
-            msgspec.structs.replace(turn, text=self._clean(turn.text))
-            for turn in self._turns[-MAX_TURNS:]
-        )
         context = msgspec.structs.replace(
             base,
             caller_name=self._clean(base.caller_name),
             intent=base.intent or self._intent,
             verified="yes" if verified else "no",
-            turns=turns,
+            turns=self._last_turns(),
             slots={name: self._clean(value) for name, value in self._slots.items()},
             actions=tuple(self._actions),
         )
         return msgspec.structs.replace(
             context, urgency=_urgency(context, priority), summary=self._clean(summarise(context))
+        )
+
+    def _last_turns(self) -> tuple[ContextTurn, ...]:
+        return tuple(
+            msgspec.structs.replace(turn, text=self._clean(turn.text))
+            for turn in self._turns[-MAX_TURNS:]
         )
 
     def _clean(self, text: str) -> str:

@@ -13,14 +13,20 @@
                   │ accept_here ─► TALKING through the console: no leg at all
                   └─ waited too long ─► the queue's own targets, warm
 
-Several targets of one try ring together: the first that accepts wins, the others are hung up. Whatever
-happens ends in one ``Finished``; after ``returned`` and ``failed`` the caller is the bot's again.
+Several targets of one try ring together: the first that accepts wins, the others are hung up. A
+telephone that was named in the console and is not picked up leaves the caller waiting at the old place.
+Whatever happens ends in one ``Finished``; after ``returned`` and ``failed`` the bot has the caller back.
+
+``place()`` is what another worker needs to go on with ``resume``: a bridge is kept, a wait goes on, and
+what rang rings again (the edge has hung up legs that nobody bridged).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
+
+import msgspec
 
 from voicebot.link.messages import (
     Bridge,
@@ -58,6 +64,16 @@ class Stage(Enum):
     JOINING = "joining"
     TALKING = "talking"
     OVER = "over"
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a handoff stands, for another worker; ``leg`` and ``uri`` are the colleague's, if any."""
+
+    stage: Stage
+    leg: str = ""
+    uri: str = ""
+    legs_made: int = 0
+    here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,9 @@ class Handoff:
         self._due_ms: float | None = None
         self._music = False
         self._here = False
+        self._wait_until_ms = 0.0
+        self._accepting = False
+        self._resuming = False
         self._last = (0, "no target")
 
     @property
@@ -176,14 +195,39 @@ class Handoff:
         """When ``advance`` has something to do."""
         return self._due_ms
 
+    def place(self) -> Place:
+        """Where it stands, for ``resume``."""
+        winner = self._winner
+        return Place(
+            stage=self._stage,
+            leg=winner.name if winner is not None else "",
+            uri=winner.uri if winner is not None else "",
+            legs_made=self._legs_made,
+            here=self._here,
+        )
+
     # ------------------------------------------------------------ inputs
+
+    def resume(self, place: Place, now_ms: float) -> list[Command]:
+        """Go on where another worker was."""
+        self._legs_made = place.legs_made
+        if place.stage is Stage.REFERRING:
+            return self._refer(place.uri, now_ms)
+        if place.here:
+            return [*self.begin(now_ms), *self.accept_here(now_ms)]
+        if place.stage in {Stage.JOINING, Stage.TALKING}:
+            # Bridged already when the edge still has the leg; if not, all begins again.
+            self._resuming = True
+            self._legs[place.leg] = leg = _Leg(place.leg, place.uri, answered=True)
+            return self._join(leg, now_ms)
+        return self.begin(now_ms)
 
     def begin(self, now_ms: float) -> list[Command]:
         """Start."""
         if self._plan.mode == "blind":
-            return self._refer(now_ms)
+            return self._refer(self._first_target(), now_ms)
         if self._plan.mode == "console":
-            self._due_ms = now_ms + self._plan.wait_ms
+            self._wait_until_ms = self._due_ms = now_ms + self._plan.wait_ms
             return [*self._enter(Stage.WAITING), *self._hold()]
         return self._dial_next(now_ms)
 
@@ -194,7 +238,7 @@ class Handoff:
         why = self._may_call(uri)
         if why:
             return [StageChanged(Stage.WAITING, f"refused: {why}")]
-        self._skip_brief = True
+        self._skip_brief = self._accepting = True
         return self._dial((uri,), now_ms)
 
     def accept_here(self, now_ms: float) -> list[Command]:
@@ -284,12 +328,15 @@ class Handoff:
 
     # ------------------------------------------------------------ blind
 
-    def _refer(self, now_ms: float) -> list[Command]:
-        uri = next((uri for group in self._plan.tries for uri in group), "")
+    def _first_target(self) -> str:
+        return next((uri for group in self._plan.tries for uri in group), "")
+
+    def _refer(self, uri: str, now_ms: float) -> list[Command]:
         why = self._may_call(uri) if uri else "no target"
         if why:
             return self._finish("failed", 403, why)
         self._due_ms = now_ms + REFER_LIMIT_MS
+        self._winner = _Leg("", uri)
         transfer = Transfer(request=self._id("refer"), uri=uri, headers=self._plan.headers)
         # Music stops: the far end plays its own ringing, and a REFER must not wait for ours.
         return [*self._enter(Stage.REFERRING), *self._release(), transfer]
@@ -302,6 +349,10 @@ class Handoff:
     # ------------------------------------------------------------ warm
 
     def _dial_next(self, now_ms: float) -> list[Command]:
+        if self._accepting and now_ms < self._wait_until_ms:
+            self._accepting = False
+            self._due_ms = self._wait_until_ms
+            return [*self._enter(Stage.WAITING, self._last[1]), *self._hold()]
         while self._next_try < len(self._plan.tries):
             targets = self._plan.tries[self._next_try]
             self._next_try += 1
@@ -343,17 +394,17 @@ class Handoff:
                 return self._referred(result.code or 200, result.reason)
             return self._finish("failed", result.code, result.reason or "the transfer was refused")
         if result.request == self._id("join"):
-            return self._joined(result)
+            return self._joined(result, now_ms)
         leg = next((leg for leg in self._legs.values() if self._id(leg.name) == result.request), None)
         if leg is None:
             return []
         if result.ok:
             return self._answered(leg, now_ms)
         no_slot = result.code == 503 and result.reason.startswith(NO_SLOT_REASON)
-        if no_slot and len(self._legs) == 1 and not self._skip_brief:
+        if no_slot and len(self._legs) == 1 and not self._voicemail:
             # The edge is full: the caller's own leg can still be sent to the colleague.
             del self._legs[leg.name]
-            return self._refer(now_ms)
+            return self._refer(leg.uri, now_ms)
         code = result.code or 408
         return self._leg_ended(leg.name, code, result.reason or _reason(code), now_ms)
 
@@ -377,10 +428,15 @@ class Handoff:
         bridge = Bridge(request=self._id("join"), leg=leg.name)
         return [*commands, *self._enter(Stage.JOINING, leg.uri), *self._release(), bridge]
 
-    def _joined(self, result: Result) -> list[Command]:
+    def _joined(self, result: Result, now_ms: float) -> list[Command]:
+        if not result.ok and self._resuming:
+            self._resuming, self._winner = False, None
+            self._legs.clear()
+            return self.begin(now_ms)
         if not result.ok:
             return self._finish("failed", result.code or 500, result.reason or "could not connect")
         self._due_ms = None
+        self._resuming = False
         assert self._winner is not None
         return self._enter(Stage.TALKING, self._winner.uri)
 

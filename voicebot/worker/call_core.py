@@ -11,7 +11,7 @@ in which they have to be carried out: ``Persist`` stands before the answer that 
 acknowledge, speak).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, assert_never
 
 from msgspec.structs import replace
@@ -131,8 +131,8 @@ class Dialogue(Protocol):
         """Its memory as JSON-ready data, without anything sensitive."""
         ...
 
-    def resume(self) -> list[Action]:
-        """Go on after a takeover."""
+    def resume(self, unheard: Sequence[Speak]) -> list[Action]:
+        """Go on after a takeover; the ends of ``unheard`` will be reported, no other prompt is open."""
         ...
 
     def fork(self) -> "Dialogue":
@@ -190,15 +190,15 @@ class CallCore:
         self._inherited: tuple[Speak, ...] = ()
         self._version = 0
 
-    def take_over(self, dialogue: Dialogue, speaks: tuple[Speak, ...]) -> None:
+    def take_over(self, dialogue: Dialogue, state: CallState) -> None:
         """The next ``Start`` resumes a call that another worker began.
 
         Args:
             dialogue: As it was stored last.
-            speaks: What had not been heard to its end then.
+            state: What it was restored from.
         """
         self._dialogue = dialogue
-        self._inherited = speaks
+        self._inherited = state.speaks
 
     @property
     def over(self) -> bool:
@@ -321,7 +321,8 @@ class CallCore:
                 self._output.adopt(speak, known.played_ms)
         # What the dialogue would ask again is at the edge, or has just been queued.
         again = Speak | StoreTurn
-        silent: list[Action] = [a for a in dialogue.resume() if not isinstance(a, again)]
+        resumed = dialogue.resume(self._output.outstanding)
+        silent: list[Action] = [a for a in resumed if not isinstance(a, again)]
         return effects + self._actions(silent, now_ms) + self._dialogue_events(heard, now_ms)
 
     def _end(self, reason: str, stop: Stop | None, now_ms: float) -> list[Effect]:
@@ -539,15 +540,23 @@ class CallCore:
         last = max((i for i, e in enumerate(effects) if isinstance(e, Persist)), default=None)
         if last is None or self._dialogue is None:
             return effects
+        return [*effects[: last + 1], *self._save(), *effects[last + 1 :]]
+
+    def _save(self) -> list[Effect]:
+        """Keep what another worker would need now."""
+        if self._dialogue is None:
+            return []
         self._version += 1
-        speaks = tuple(s for s in self._output.outstanding if not s.sensitive)
-        state = CallState(conversation=self._dialogue.snapshot(), speaks=speaks)
-        kept: list[Effect] = [SaveState(self._version, state)]
+        kept: list[Effect] = [SaveState(self._version, self._state(self._dialogue))]
         # What the caller is saying now is not in the record yet.
         heard = self._last_frame if self._recognising is None else self._turn_first_frame - 1
         if heard >= 0 or self._keys:
             kept.append(ToEdge(Acknowledge(frame=heard, keys=self._keys)))
-        return [*effects[: last + 1], *kept, *effects[last + 1 :]]
+        return kept
+
+    def _state(self, dialogue: Dialogue) -> CallState:
+        speaks = tuple(s for s in self._output.outstanding if not s.sensitive)
+        return CallState(conversation=dialogue.snapshot(), speaks=speaks)
 
     def _actions(self, actions: list[Action], now_ms: float) -> list[Effect]:
         effects: list[Effect] = []

@@ -127,8 +127,8 @@ class CallJournal(Protocol):
         """Note what came of it."""
         ...
 
-    async def ended(self, reason: str, stop: Stop | None) -> None:
-        """The call is over: write the call record."""
+    async def ended(self, reason: str, stop: Stop | None) -> bool:
+        """The call is over: write the call record; False when it goes on at another worker."""
         ...
 
 
@@ -193,7 +193,8 @@ class CallSession:
                 self._recogniser.cancel()
             end = self._end or EndCall("taken over" if self._replaced else "worker stopped", None)
             self._watch.ended(end.reason)
-            await self._journal.ended(end.reason, end.stop)
+            if await self._journal.ended(end.reason, end.stop):
+                self._watch.closed()
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         while not self._core.over and not self._replaced:
@@ -224,7 +225,7 @@ class CallSession:
             return
         state = await self._journal.taken_over(start)
         if state is not None:
-            self._core.take_over(self._restore(start, state), state.speaks)
+            self._core.take_over(self._restore(start, state), state)
         self._log.info("call_taken_over", restored=state is not None, lease=start.resume.lease)
 
     async def _read_link(self) -> None:

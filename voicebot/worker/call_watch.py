@@ -36,7 +36,7 @@ WEBHOOK_LIMIT_S: Final = 3.0
 TOKEN_LIFE_S: Final = 3600
 MAX_LINES: Final = 200
 LISTEN_S: Final = 5.0
-CLOSE_AFTER_S: Final = 2.0
+_WAITING: Final = "waiting"
 _TALKING: Final = "talking"
 
 
@@ -56,7 +56,10 @@ class CallWatch:
         """A handoff got on."""
 
     def ended(self, reason: str) -> None:
-        """The call is over."""
+        """Our part of the call is over."""
+
+    def closed(self) -> None:
+        """The call is over everywhere."""
 
 
 def places_of(store: HandoffStore) -> dict[str, tuple[int, int | None]]:
@@ -86,6 +89,7 @@ class LiveCalls:
         self._calls: dict[str, LiveWatch] = {}
         self._store: HandoffStore | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_order = asyncio.Lock()
         self._log = get_logger()
 
     def open(self) -> None:
@@ -121,16 +125,17 @@ class LiveCalls:
         """A call ended here; another link of this worker may have taken it over."""
         if self._calls.get(call_id) is watch:
             del self._calls[call_id]
+
+    def close_call(self, call_id: str) -> None:
+        """A call is over: so is what a worker that died left open of it."""
         if self._store is not None:
             self._background(self._close(self._store, call_id))
 
     async def _close(self, store: HandoffStore, call_id: str) -> None:
-        """What a dead worker left open of this call, once its own outcome had time to be written."""
-        await asyncio.sleep(CLOSE_AFTER_S)
-        if call_id in self._calls:
-            return
         try:
-            if await asyncio.to_thread(store.end_call, call_id):
+            async with self._in_order:  # after the outcome
+                closed = await asyncio.to_thread(store.end_call, call_id)
+            if closed:
                 self.publish({"event": "queue"})
         except SessionStoreError as error:
             self._log.error("handoffs_not_closed", call_id=call_id, error=str(error))
@@ -161,6 +166,11 @@ class LiveCalls:
                     self._calls[call_id].command(command)
 
     async def _write(self, store: HandoffStore, news: HandoffNews) -> None:
+        async with self._in_order:
+            await self._write_one(store, news)
+        self.publish({"event": "queue"})
+
+    async def _write_one(self, store: HandoffStore, news: HandoffNews) -> None:
         try:
             if news.context is not None:
                 await asyncio.to_thread(store.join, news.context, priority=news.priority)
@@ -168,13 +178,14 @@ class LiveCalls:
                 row = await asyncio.to_thread(store.get, news.handoff_id)
                 queue = row.queue if row is not None else ""
                 await asyncio.to_thread(store.ask_callback, news.handoff_id, news.detail, queue)
+            elif news.stage == _WAITING:  # the one who took the call could not be reached
+                await asyncio.to_thread(store.put_back, news.handoff_id)
             elif news.stage == _TALKING:
                 await asyncio.to_thread(store.talking, news.handoff_id)
             elif news.stage == "end":
                 await asyncio.to_thread(store.end, news.handoff_id, news.outcome, news.detail, news.code)
         except SessionStoreError as error:
             self._log.error("handoff_not_recorded", handoff_id=news.handoff_id, error=str(error))
-        self.publish({"event": "queue"})
 
     async def _tell_webhook(self, context: HandoffContext) -> None:
         key = os.environ.get(self._settings.webhook_key_env, "").encode()
@@ -283,9 +294,15 @@ class LiveWatch(CallWatch):
 
     def ended(self, reason: str) -> None:
         """See ``CallWatch``."""
-        self._publish({"event": "call_ended", "reason": reason})
+        worker = worker_socket_name()
+        self._publish({"event": "call_ended", "reason": reason, "worker": worker})
         if self._start is not None:
             self._live.remove(self._start.call_id, self)
+
+    def closed(self) -> None:
+        """See ``CallWatch``."""
+        if self._start is not None:
+            self._live.close_call(self._start.call_id)
 
     def publish_snapshot(self) -> None:
         """Everything so far, for a console that has just come."""

@@ -11,22 +11,33 @@ import msgspec
 
 from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
 from voicebot.core.expectation import Expectation
-from voicebot.dialogue.actions import AskRouter, CallTool, Speak, StoreTurn
+from voicebot.dialogue.actions import AskRouter, CallTool, Speak, StoreTurn, TransferCall
 from voicebot.dialogue.events import JsonValue
-from voicebot.handoff.context import HandoffContext
+from voicebot.handoff.context import ContextMemory, HandoffContext
+from voicebot.handoff.handoff import Place
 from voicebot.link.binary_media import BotAudio
 from voicebot.link.messages import Stop, WorkerMessage
+
+
+class OpenHandoff(msgspec.Struct, frozen=True, kw_only=True):
+    """A handoff that is under way: who asked for it and where it stands."""
+
+    handoff_id: str
+    action: TransferCall
+    place: Place
 
 
 class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """What another worker needs to go on with a call.
 
     ``conversation`` is the dialogue's snapshot; ``speaks`` is what has not been heard to its end,
-    without what is sensitive.
+    without what is sensitive; ``context`` is what a colleague would get to know.
     """
 
     conversation: dict[str, JsonValue]
     speaks: tuple[Speak, ...] = ()
+    context: ContextMemory = ContextMemory()
+    handoff: OpenHandoff | None = None
 
 
 # ---------------------------------------------------------------- results that come in

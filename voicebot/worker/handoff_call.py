@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, assert_never
 
+from msgspec.structs import replace
+
 from voicebot.config.settings import BudgetSettings, HandoffSettings, TurnSettings
 from voicebot.core.delivery import Delivery
 from voicebot.core.ids import new_session_id
@@ -51,12 +53,14 @@ from voicebot.link.messages import (
 from voicebot.turn.voice_activity import VoiceActivityDetector
 from voicebot.worker.call_core import CallCore, Dialogue
 from voicebot.worker.effects import (
+    CallState,
     ConsoleCommand,
     Effect,
     EndCall,
     HandoffNews,
     Input,
     LegSpeech,
+    OpenHandoff,
     Persist,
     ToEdge,
 )
@@ -68,15 +72,15 @@ HOLD_MUSIC: Final = "hold-music"
 BROWSER: Final = "browser"
 """The address of a colleague who talks through the console."""
 COLLEAGUE: Final = "colleague"
-MAX_PROBES: Final = 4  # legs of one handoff that may be bridged: more tries than that are rare
+_OWN_PROMPTS: Final = (HOLD_MUSIC, "place", "callback")  # the dialogue knows nothing of them
 
 
 @dataclass(frozen=True, slots=True)
 class QueueTarget:
-    """A queue of the dialplan."""
+    """A queue of the dialplan; its ``uris`` ring together."""
 
     name: str
-    uri: str
+    uris: tuple[str, ...]
     mode: Literal["blind", "warm", "attended"] = "blind"
     ring_ms: int = 25_000
     priority: Urgency = "normal"
@@ -129,12 +133,28 @@ class HandoffCall(CallCore):
         self._request = ""
         self._music = False
         self._music_pieces = 0
-        self._probed: list[str] = []
-        self._orphan = ""
+        self._action: TransferCall | None = None
+        self._inherited_handoff: OpenHandoff | None = None
         self._facts: Start | None = None
         self._tools: dict[str, str] = {}
         self._context = ContextBuilder(
             sensitive=rules.sensitive, verified_by=frozenset(rules.settings.verified_by)
+        )
+
+    def take_over(self, dialogue: Dialogue, state: CallState) -> None:
+        """See ``CallCore``; a handoff under way goes on too."""
+        speaks = tuple(s for s in state.speaks if not s.utterance.startswith(_OWN_PROMPTS))
+        super().take_over(dialogue, replace(state, speaks=speaks))
+        self._context.remember(state.context)
+        self._inherited_handoff = state.handoff
+
+    def _state(self, dialogue: Dialogue) -> CallState:
+        state = replace(super()._state(dialogue), context=self._context.memory())
+        if self._handoff is None or self._handoff.over or self._action is None:
+            return state
+        place = self._handoff.place()
+        return replace(
+            state, handoff=OpenHandoff(handoff_id=self._handoff_id, action=self._action, place=place)
         )
 
     # ------------------------------------------------------------ inputs
@@ -149,6 +169,8 @@ class HandoffCall(CallCore):
                 return self._commanded(item, now_ms)
             case Start():
                 self._facts = item
+                # The edge may still know utterances of the worker before us.
+                self._music_pieces = 1000 * (item.resume.lease if item.resume is not None else 0)
             case ToolFinished():
                 tool = self._tools.pop(item.request, "")
                 if tool:
@@ -165,44 +187,25 @@ class HandoffCall(CallCore):
                 pass
         effects += self._watched(super().handle(item, now_ms), now_ms)
         if isinstance(item, Start) and item.resume is not None:
-            effects += self._resumed()
-        if isinstance(item, Result) and self._probed and item.request == self._probed[0]:
-            effects += self._probe_answered(item, now_ms)
-        if isinstance(item, LegEnded) and self._orphan and item.leg == self._orphan:
-            effects += self._orphan_over("bridged", "colleague hung up", now_ms)
+            effects += self._resumed(now_ms)
         return effects
 
     # ------------------------------------------------------------ taking over in the middle of a handoff
 
-    def _resumed(self) -> list[Effect]:
-        """The worker before us was handing over: its colleague is bridged already, or gone.
-
-        The edge ends legs that nobody bridged when a worker dies. A bridged one answers to its name.
-        """
+    def _resumed(self, now_ms: float) -> list[Effect]:
+        """The worker before us was handing over: go on with that."""
         wait = (self._dialogue.snapshot() if self._dialogue is not None else {}).get("wait") or {}
-        if wait.get("kind") != "transfer":
+        if self._handoff is not None or wait.get("kind") != "transfer":
             return []
-        self._request = str(wait.get("request", ""))
-        self._probed = [f"{self._request}.probe{n}" for n in range(1, MAX_PROBES + 1)]
-        return self._probe()
-
-    def _probe(self) -> list[Effect]:
-        leg = f"{self._request}l{MAX_PROBES + 1 - len(self._probed)}"
-        return [ToEdge(Bridge(request=self._probed[0], leg=leg))]
-
-    def _probe_answered(self, result: Result, now_ms: float) -> list[Effect]:
-        leg = f"{self._request}l{MAX_PROBES + 1 - len(self._probed)}"
-        self._probed.pop(0)
-        if result.ok:
-            self._probed.clear()
-            self._orphan = leg
-            return []
-        return self._probe() if self._probed else self._orphan_over("returned", "interrupted", now_ms)
-
-    def _orphan_over(self, outcome: str, reason: str, now_ms: float) -> list[Effect]:
-        self._orphan = ""
-        event = TransferFinished(request=self._request, outcome=outcome, reason=reason)
-        return self._watched(super().handle(event, now_ms), now_ms)
+        before = self._inherited_handoff
+        if before is None or before.action.request != wait.get("request"):
+            self._request = str(wait.get("request", ""))
+            lost = TransferFinished(request=self._request, outcome="returned", reason="interrupted")
+            return self._watched(super().handle(lost, now_ms), now_ms)
+        self._handoff_id = before.handoff_id
+        self._open(before.action)
+        assert self._handoff is not None
+        return self._commands(self._handoff.resume(before.place, now_ms), now_ms)
 
     def advance(self, now_ms: float) -> list[Effect]:
         """Let time pass; see ``CallCore.advance``."""
@@ -315,14 +318,21 @@ class HandoffCall(CallCore):
         return out
 
     def _begin(self, action: TransferCall, now_ms: float) -> list[Effect]:
-        rules = self._rules
-        names = [queue.uri for queue in rules.queues]
-        place = names.index(action.uri) if action.uri in names else -1
-        queue = rules.queues[place] if place >= 0 else QueueTarget(action.reason, action.uri)
-        tries = [(action.uri,)]
-        if rules.next_queue_when_busy and place >= 0:
-            tries += [(other.uri,) for other in rules.queues[place + 1 :]]
         self._handoff_id = "h" + new_session_id()[1:]
+        context, queue = self._open(action)
+        assert self._handoff is not None
+        news = HandoffNews(self._handoff_id, "begin", context=context, priority=queue.priority)
+        return [news, *self._commands(self._handoff.begin(now_ms), now_ms)]
+
+    def _open(self, action: TransferCall) -> tuple[HandoffContext, QueueTarget]:
+        """Plan the handoff that the dialogue asks for."""
+        rules = self._rules
+        place = next((n for n, q in enumerate(rules.queues) if q.name == action.queue), -1)
+        queue = rules.queues[place] if place >= 0 else QueueTarget(action.queue, (action.uri,))
+        tries = [queue.uris]
+        if rules.next_queue_when_busy and place >= 0:
+            tries += [other.uris for other in rules.queues[place + 1 :]]
+        self._action = action
         self._request = action.request
         context = self._built(action, queue)
         mode: Mode = "blind" if action.mode == "blind" else "warm"
@@ -340,8 +350,7 @@ class HandoffCall(CallCore):
             wait_ms=int(rules.settings.wait_s * 1000),
         )
         self._handoff = Handoff(plan, rules.may_call)
-        news = HandoffNews(self._handoff_id, "begin", context=context, priority=queue.priority)
-        return [news, *self._commands(self._handoff.begin(now_ms), now_ms)]
+        return context, queue
 
     def _built(self, action: TransferCall, queue: QueueTarget) -> HandoffContext:
         facts = self._facts or Start(call_id="", session_id="")
@@ -386,6 +395,8 @@ class HandoffCall(CallCore):
                     effects.append(
                         HandoffNews(self._handoff_id, command.stage.value, detail=command.detail)
                     )
+                    if command.stage is not Stage.OVER:
+                        effects += self._save()
                 case Finished():
                     effects += self._finished(command, now_ms)
                 case _:

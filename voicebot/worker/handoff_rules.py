@@ -19,7 +19,7 @@ def handoff_rules(settings: Settings, plan: Dialplan) -> HandoffRules:
     return HandoffRules(
         settings=settings.handoff,
         queues=tuple(
-            QueueTarget(name, queue.sip, queue.mode, queue.ring, queue.priority)
+            QueueTarget(name, queue.targets, queue.mode, queue.ring, queue.priority)
             for name, queue in plan.queues.items()
         ),
         next_queue_when_busy=plan.handoff.outcomes.get("busy") == "next_queue",

@@ -204,15 +204,18 @@ class CallJournal:
         except SessionStoreError as error:
             self._log.error("tool_outcome_not_noted", tool=call.tool, error=str(error))
 
-    async def ended(self, reason: str, stop: Stop | None) -> None:
+    async def ended(self, reason: str, stop: Stop | None) -> bool:
         """The call is over: close the session and write the call record.
 
         Without a ``stop`` only our link is over: the call may go on at another worker, which then writes
         the record.
+
+        Returns:
+            Whether the call is over, not only our part of it.
         """
         start = self._start
         if start is None or (stop is None and await self._went_elsewhere(start)):
-            return
+            return False
         ended_at = utc_text(self._wall_clock_s())
         ended_by = stop.ended_by if stop is not None else "edge"
         ending = SessionEnding(ended_at=ended_at, ended_by=ended_by, reason=reason)
@@ -248,6 +251,7 @@ class CallJournal:
         except SessionStoreError as error:
             self._log.error("call_record_not_written", error=str(error), record=repr(record))
         self._log.info("call_ended", reason=reason, ended_by=ended_by, turns=len(self._turns))
+        return True
 
     async def _went_elsewhere(self, start: Start) -> bool:
         until_s = time.monotonic() + self._orphan_grace_s
