@@ -113,7 +113,7 @@ def test_warm_plays_music_briefs_and_bridges():
     core, script, effects = call()
     (dial,) = sent(effects, Dial)
     assert not sent(effects, Transfer)
-    assert [s.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+    assert [s.delivery.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
     (begin,) = [n for n in of(effects, HandoffNews) if n.stage == "begin"]
     assert begin.context.verified == "yes" and begin.context.slots == {"account": "12345678"}
     assert begin.context.queue == "general" and "[redacted]" not in begin.context.summary
@@ -122,7 +122,7 @@ def test_warm_plays_music_briefs_and_bridges():
     core.handle(SpeechAudio(music, b"\xff" * 800), 110.0)
     core.handle(SpeechDone(music), 111.0)
     effects = core.handle(Played(utterance=music, played_ms=100, finished=True), 300.0)
-    assert [s.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+    assert [s.delivery.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
     effects = core.handle(Result(request=dial.request, ok=True, code=200), 2000.0)
     (speech,) = of(effects, LegSpeech)
     assert speech.leg == dial.leg and "Press 1" in speech.text
@@ -208,7 +208,7 @@ def test_a_waiting_caller_hears_the_place_and_may_ask_to_be_called_back():
         "You are number 2 in the queue. The wait is about 3 minutes. Press 2 to be called back instead."
     )
     effects = core.handle(SpeechDone(speech.utterance, "no voice"), 5001.0)
-    assert [s.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+    assert [s.delivery.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
     effects = core.handle(Dtmf(digit="2"), 6000.0)
     assert [(n.stage, n.outcome) for n in of(effects, HandoffNews)] == [
         ("callback", ""),
@@ -273,7 +273,7 @@ def test_a_new_worker_rings_again_when_the_leg_died_with_the_old_one():
     (bridge,) = sent(effects, Bridge)
     effects = core.handle(Result(request=bridge.request, ok=False, code=481), 10.0)
     assert [d.leg for d in sent(effects, Dial)] == ["r1l2"]
-    assert [s.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+    assert [s.delivery.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
 
 
 def test_a_new_worker_rings_the_colleague_again():
@@ -282,7 +282,7 @@ def test_a_new_worker_rings_the_colleague_again():
     _, waits, effects = taken_over(before)
     (first,), (again,) = sent(before[2], Dial), sent(effects, Dial)
     assert again.leg == "r1l2" and again.headers == first.headers
-    assert [s.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+    assert [s.delivery.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
     assert not [n for n in of(effects, HandoffNews) if n.stage == "begin"] and not waits.told
 
 
