@@ -50,10 +50,15 @@ class ClearPrompts(_Action, frozen=True, tag="clear_prompts"):
 
 
 class StartTimer(_Action, frozen=True, tag="start_timer"):
-    """Deliver ``TimerExpired`` after this time; a timer of the same name is replaced."""
+    """Deliver ``TimerExpired`` after this time; a timer of the same name is replaced.
+
+    With ``of_silence`` the time is what the caller hears nothing: it counts from the last sound of
+    either side, stands still while the bot speaks, and ends early enough for what is then said.
+    """
 
     timer: str
     after_ms: int
+    of_silence: bool = False
 
 
 class CancelTimer(_Action, frozen=True, tag="cancel_timer"):

@@ -85,9 +85,14 @@ class Choosing(Running):
         self._out += [
             AskRouter(request=wait.request, text=said.text, intents=intents, deadline_ms=rules.deadline),
             StartTimer(timer=ROUTER, after_ms=rules.deadline + ROUTER_GRACE_MS),
-            StartTimer(timer=FILLER, after_ms=op.waiting.patience.filler_after_ms),
+            self._filler_timer(op.waiting.patience),
         ]
         return True
+
+    @staticmethod
+    def _filler_timer(patience: program.Patience) -> StartTimer:
+        """The caller shall not hear nothing for longer than the plan allows."""
+        return StartTimer(timer=FILLER, after_ms=patience.filler_after_ms, of_silence=True)
 
     def _routed(self, intent: str | None, confidence: float) -> None:
         """The language model has chosen, or not in time."""
@@ -96,6 +101,7 @@ class Choosing(Running):
             return
         self._out += [CancelTimer(timer=ROUTER), CancelTimer(timer=FILLER)]
         guess, wait.candidate, wait.kind, wait.request = wait.candidate, "", "menu", ""
+        wait.fillers = 0
         rules = self._plan.source.router.llm
         allowed = (
             intent is not None

@@ -86,13 +86,13 @@ class QuestionCompiler(PartCompiler):
         self, own: model_steps.Budget | None, path: YamlPath, filler: str | None = None
     ) -> program.Patience:
         budget = own or self._defaults.budget
-        place: YamlPath = (*path, "budget", "filler") if own else ("defaults", "budget", "filler")
-        if filler is not None:
-            place = (*path, "filler")
+        at: YamlPath = (*path, "budget") if own else ("defaults", "budget")
+        place = (*at, "filler") if filler is None else (*path, "filler")
         return program.Patience(
             budget.response_onset,
             budget.filler_after,
             self._template(budget.filler if filler is None else filler, place),
+            self._template(budget.filler_again, (*at, "filler_again")),
         )
 
     def _menu(self, menu: model_steps.Menu, path: YamlPath, label: str) -> program.AskMenu:

@@ -121,3 +121,4 @@ def _option_texts(
             yield from (((*path, kind, "say", n), t) for n, t in enumerate(rule.say))
     if options.budget is not None:
         yield (*path, "budget", "filler"), options.budget.filler
+        yield (*path, "budget", "filler_again"), options.budget.filler_again

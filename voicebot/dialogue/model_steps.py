@@ -96,12 +96,14 @@ class Budget(Model):
     """How long the caller waits in silence.
 
     An answer later than ``response_onset`` is named in the log and the call record; when something
-    outside keeps the caller waiting, ``filler`` is said after ``filler_after``.
+    outside keeps the caller waiting, ``filler`` is said before the caller has heard nothing for
+    ``filler_after``, and ``filler_again`` before each further such silence.
     """
 
     response_onset: DurationMs = 700
     filler_after: DurationMs = 900
     filler: str = "One moment."
+    filler_again: str = "I am still working on it."
 
 
 class OnError(Model):

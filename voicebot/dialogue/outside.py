@@ -38,7 +38,7 @@ class Outside(Keying):
         self._out += [
             StopListening(),
             CallTool(request=request, tool=name, arguments=arguments, idempotency_key=key),
-            StartTimer(timer=FILLER, after_ms=patience.filler_after_ms),
+            self._filler_timer(patience),
             StartTimer(timer=TOOL, after_ms=tool.timeout * (1 + tool.retries) + TOOL_GRACE_MS),
         ]
         return request
@@ -61,6 +61,7 @@ class Outside(Keying):
         if wait is None or wait.request != done.request or wait.kind not in {"tool", "validate"}:
             return
         self._out += [CancelTimer(timer=FILLER), CancelTimer(timer=TOOL)]
+        wait.fillers = 0
         outcome = done.outcome if done.outcome in {"ok", "denied", "timeout"} else "error"
         if wait.kind == "validate":
             self._validated(wait, outcome)
@@ -106,7 +107,9 @@ class Outside(Keying):
             case "filler" if wait.kind in {"tool", "validate", "router"}:
                 patience = self._patience()
                 if patience is not None:
-                    self._speak(patience.filler, OPEN)
+                    self._speak(patience.filler_again if wait.fillers else patience.filler, OPEN)
+                    wait.fillers += 1
+                    self._out.append(self._filler_timer(patience))
             case "router" if wait.kind == "router":
                 self._routed(None, 0.0)
             case "tool" if wait.kind in {"tool", "validate"}:

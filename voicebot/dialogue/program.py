@@ -38,6 +38,7 @@ class Patience:
     response_onset_ms: int
     filler_after_ms: int
     filler: Template
+    filler_again: Template
 
 
 @dataclass(frozen=True, slots=True)

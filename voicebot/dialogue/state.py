@@ -34,7 +34,7 @@ class Wait(msgspec.Struct):
     """What the conversation waits for, and how often it has asked.
 
     ``candidate`` is an answer that was not sure and is being confirmed; ``buffer`` holds digits of an
-    answer that is not complete yet.
+    answer that is not complete yet; ``fillers`` counts what was said to fill the silence.
     """
 
     kind: WaitKind
@@ -50,6 +50,7 @@ class Wait(msgspec.Struct):
     request: str = ""
     queue: str = ""
     reason: str = ""
+    fillers: int = 0
 
 
 class ConversationState(msgspec.Struct):

@@ -12,7 +12,7 @@ acknowledge, speak).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, assert_never
+from typing import Literal, Protocol, assert_never
 
 from msgspec.structs import replace
 
@@ -32,6 +32,7 @@ from voicebot.dialogue.actions import (
     StoreTurn,
     TransferCall,
 )
+from voicebot.dialogue.choosing import ROUTER
 from voicebot.dialogue.events import (
     CallerHungUp,
     CallerSaid,
@@ -43,6 +44,7 @@ from voicebot.dialogue.events import (
     TimerExpired,
     TransferFinished,
 )
+from voicebot.dialogue.outside import TOOL
 from voicebot.link.binary_media import CallerAudio, SentAudio
 from voicebot.link.codec import FromEdge
 from voicebot.link.messages import (
@@ -74,6 +76,7 @@ from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.voice_activity import VoiceActivityDetector
 from voicebot.worker.effects import (
     BeginRecognition,
+    BudgetOverspent,
     CallState,
     CancelRecognition,
     CancelSynthesis,
@@ -103,11 +106,13 @@ from voicebot.worker.listener import (
     TurnPaused,
     TurnStarted,
 )
+from voicebot.worker.silence_watch import SilenceWatch
 from voicebot.worker.speculation import Speculator
 from voicebot.worker.speech_output import SpeechOutput
 from voicebot.worker.turn_merge import TurnMerge
 from voicebot.worker.turn_meter import TurnMeter
 
+GIVES_UP = {ROUTER: "llm", TOOL: "tool"}  # timers of the dialogue, and the stages that they limit
 ANSWER = "answer"
 REJECT = "reject"
 HANGUP = "hangup"
@@ -171,6 +176,8 @@ class CallCore:
         self._recognising: int | None = None
         self._ended_turn: TurnEnded | None = None
         self._timers_ms: dict[str, float] = {}
+        self._silence = SilenceWatch(budget.tts_ms + budget.network_ms)
+        self._waits_for: Literal["llm", "tool"] = "tool"
         self._hangup: HangUp | None = None
         self._hangup_sent = False
         self._hangup_by_ms = 0.0
@@ -265,10 +272,16 @@ class CallCore:
         if self._asr_due_ms is not None and now_ms >= self._asr_due_ms and self._recognising is not None:
             # The recogniser is late: what it has heard so far must do, and will be asked back if unsure.
             late = Heard(self._recognising, self._partial, LATE_CONFIDENCE, final=True)
-            effects += [CancelRecognition(late.turn), *self._heard(late, now_ms)]
+            effects += [BudgetOverspent("asr", "last_partial"), CancelRecognition(late.turn)]
+            effects += self._heard(late, now_ms)
         for name in [name for name, due in self._timers_ms.items() if due <= now_ms]:
             if self._timers_ms.pop(name, None) is not None:
+                if name in GIVES_UP:
+                    effects.append(BudgetOverspent(GIVES_UP[name], "gave_up"))
                 effects += self._dialogue_events([TimerExpired(timer=name)], now_ms)
+        for name in self._silence.expired(now_ms):
+            effects.append(BudgetOverspent(self._waits_for, name))
+            effects += self._dialogue_events([TimerExpired(timer=name)], now_ms)
         if self._hangup is not None and not self._hangup_sent and now_ms >= self._hangup_by_ms:
             effects += self._send_hangup()
         return effects + self._settle(now_ms)
@@ -278,7 +291,12 @@ class CallCore:
         if self._over or self._held:
             return None
         deadlines = list(self._timers_ms.values())
-        parts = (self._listener.next_deadline_ms(), self._judge.next_deadline_ms(), self._asr_due_ms)
+        parts = (
+            self._listener.next_deadline_ms(),
+            self._judge.next_deadline_ms(),
+            self._silence.next_deadline_ms(),
+            self._asr_due_ms,
+        )
         deadlines += [due for due in parts if due is not None]
         if self._hangup is not None and not self._hangup_sent:
             deadlines.append(self._hangup_by_ms)
@@ -288,6 +306,7 @@ class CallCore:
 
     def _start(self, start: Start, now_ms: float) -> list[Effect]:
         self._answered_ms = now_ms
+        self._silence.heard_caller(now_ms)
         self._meter.edge_clock(start.edge_monotonic_us, now_ms)
         if start.resume is not None:
             self._version = start.resume.lease << 32
@@ -363,6 +382,7 @@ class CallCore:
         if self._over:
             return []
         self._listener.bot_speaking(self._output.speaking, now_ms)
+        self._silence.bot_speaking(self._output.speaking, now_ms)
         if self._hangup is not None and not self._hangup_sent and not self._output.speaking:
             return self._send_hangup()
         return []
@@ -386,6 +406,7 @@ class CallCore:
         effects = self._listener_events(self._listener.key_pressed(now_ms), now_ms)
         effects += self._stop_recognition()
         self._meter.key_pressed(now_ms)
+        self._silence.heard_caller(now_ms)
         self._merge.acted()
         paused = self._judge.key_pressed() is Verdict.CONFIRMED
         pressed: list[Event] = []
@@ -423,6 +444,7 @@ class CallCore:
                         self._ended_turn = event
                         self._asr_due_ms = now_ms + self._asr_limit_ms
                         self._meter.speech_ended(event, now_ms)
+                        self._silence.heard_caller(event.packet_in_ms)
                         effects.append(EndRecognition(self._recognising))
                 case TurnPaused():
                     effects += self._speculate(now_ms)
@@ -481,6 +503,7 @@ class CallCore:
         cleared, _ = self._output.clear()
         self._dialogue = last.dialogue
         self._timers_ms = dict(last.timers_ms)
+        self._silence.clear()
         self._hangup = None
         self._listener.continue_turn(last.listen)
         return cleared
@@ -575,14 +598,19 @@ class CallCore:
                 case ClearPrompts():
                     cleared, interrupted = self._output.clear()
                     effects += cleared + self._dialogue_events(list(interrupted), now_ms)
+                case StartTimer(of_silence=True):
+                    self._silence.start(action.timer, action.after_ms)
                 case StartTimer():
                     self._timers_ms[action.timer] = now_ms + action.after_ms
                 case CancelTimer():
                     self._timers_ms.pop(action.timer, None)
+                    self._silence.cancel([action.timer])
                 case CallTool():
                     self._merge.acted()
+                    self._waits_for = "tool"
                     effects.append(action)
                 case AskRouter():
+                    self._waits_for = "llm"
                     effects.append(action)
                 case TransferCall():
                     self._merge.acted()

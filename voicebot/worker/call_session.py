@@ -33,6 +33,7 @@ from voicebot.worker.effects import (
     AskAhead,
     BeginRecognition,
     BeginSynthesis,
+    BudgetOverspent,
     CallState,
     CancelRecognition,
     CancelSynthesis,
@@ -280,6 +281,8 @@ class CallSession:
                     await self._store(self._journal.state(effect))
                 case TurnMeasured():
                     await self._measured(effect)
+                case BudgetOverspent(stage=stage, action=action):
+                    self._log.warning("budget_overspent", stage=stage, action=action)
                 case LegSpeech():
                     tasks.create_task(self._speak_to_leg(effect))
                 case HandoffNews():

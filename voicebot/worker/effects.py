@@ -202,6 +202,19 @@ class TurnMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetOverspent:
+    """A stage took too long, and this was done about it; for the log.
+
+    ``stage`` is asr, llm or tool. ``action`` is last_partial (answer what was heard so far),
+    filler (say that we are still there) or gave_up (decide without the language model, and ask back; say
+    that the tool cannot be reached).
+    """
+
+    stage: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegSpeech:
     """Render this text and send it to a dialled leg as ``LegAudio``."""
 
@@ -250,6 +263,7 @@ Effect = (
     | Persist
     | SaveState
     | TurnMeasured
+    | BudgetOverspent
     | LegSpeech
     | HandoffNews
     | EndCall
