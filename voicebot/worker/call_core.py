@@ -176,7 +176,7 @@ class CallCore:
         self._recognising: int | None = None
         self._ended_turn: TurnEnded | None = None
         self._timers_ms: dict[str, float] = {}
-        self._silence = SilenceWatch(budget.tts_ms + budget.network_ms)
+        self._quiet = SilenceWatch(budget.tts_ms + budget.network_ms)
         self._waits_for: Literal["llm", "tool"] = "tool"
         self._hangup: HangUp | None = None
         self._hangup_sent = False
@@ -279,7 +279,7 @@ class CallCore:
                 if name in GIVES_UP:
                     effects.append(BudgetOverspent(GIVES_UP[name], "gave_up"))
                 effects += self._dialogue_events([TimerExpired(timer=name)], now_ms)
-        for name in self._silence.expired(now_ms):
+        for name in self._quiet.expired(now_ms):
             effects.append(BudgetOverspent(self._waits_for, name))
             effects += self._dialogue_events([TimerExpired(timer=name)], now_ms)
         if self._hangup is not None and not self._hangup_sent and now_ms >= self._hangup_by_ms:
@@ -294,7 +294,7 @@ class CallCore:
         parts = (
             self._listener.next_deadline_ms(),
             self._judge.next_deadline_ms(),
-            self._silence.next_deadline_ms(),
+            self._quiet.next_deadline_ms(),
             self._asr_due_ms,
         )
         deadlines += [due for due in parts if due is not None]
@@ -306,7 +306,7 @@ class CallCore:
 
     def _start(self, start: Start, now_ms: float) -> list[Effect]:
         self._answered_ms = now_ms
-        self._silence.heard_caller(now_ms)
+        self._quiet.heard_caller(now_ms)
         self._meter.edge_clock(start.edge_monotonic_us, now_ms)
         if start.resume is not None:
             self._version = start.resume.lease << 32
@@ -382,7 +382,7 @@ class CallCore:
         if self._over:
             return []
         self._listener.bot_speaking(self._output.speaking, now_ms)
-        self._silence.bot_speaking(self._output.speaking, now_ms)
+        self._quiet.bot_speaking(self._output.speaking, now_ms)
         if self._hangup is not None and not self._hangup_sent and not self._output.speaking:
             return self._send_hangup()
         return []
@@ -406,7 +406,7 @@ class CallCore:
         effects = self._listener_events(self._listener.key_pressed(now_ms), now_ms)
         effects += self._stop_recognition()
         self._meter.key_pressed(now_ms)
-        self._silence.heard_caller(now_ms)
+        self._quiet.heard_caller(now_ms)
         self._merge.acted()
         paused = self._judge.key_pressed() is Verdict.CONFIRMED
         pressed: list[Event] = []
@@ -444,7 +444,7 @@ class CallCore:
                         self._ended_turn = event
                         self._asr_due_ms = now_ms + self._asr_limit_ms
                         self._meter.speech_ended(event, now_ms)
-                        self._silence.heard_caller(event.packet_in_ms)
+                        self._quiet.heard_caller(event.packet_in_ms)
                         effects.append(EndRecognition(self._recognising))
                 case TurnPaused():
                     effects += self._speculate(now_ms)
@@ -503,7 +503,7 @@ class CallCore:
         cleared, _ = self._output.clear()
         self._dialogue = last.dialogue
         self._timers_ms = dict(last.timers_ms)
-        self._silence.clear()
+        self._quiet.clear()
         self._hangup = None
         self._listener.continue_turn(last.listen)
         return cleared
@@ -599,12 +599,12 @@ class CallCore:
                     cleared, interrupted = self._output.clear()
                     effects += cleared + self._dialogue_events(list(interrupted), now_ms)
                 case StartTimer(of_silence=True):
-                    self._silence.start(action.timer, action.after_ms)
+                    self._quiet.start(action.timer, action.after_ms)
                 case StartTimer():
                     self._timers_ms[action.timer] = now_ms + action.after_ms
                 case CancelTimer():
                     self._timers_ms.pop(action.timer, None)
-                    self._silence.cancel([action.timer])
+                    self._quiet.cancel([action.timer])
                 case CallTool():
                     self._merge.acted()
                     self._waits_for = "tool"
