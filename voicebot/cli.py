@@ -60,7 +60,13 @@ def serve(config: ConfigOption = None) -> None:
     _start(settings, "serve")
     sip = settings.sip
     text = f"ready: call sip:bank@{sip.host}:{sip.port}   ('make call' in a second terminal places one)"
-    raise typer.Exit(asyncio.run(run(config, settings.link, ready_text=text)))
+    if settings.console.enabled:
+        from voicebot.console.tokens import invitation
+
+        text += f"\n{invitation(settings, to_a_person=sys.stdout.isatty())}"
+    raise typer.Exit(
+        asyncio.run(run(config, settings.link, ready_text=text, console=settings.console.enabled))
+    )
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""``voicebot serve``: one worker and one edge as child processes, restarted on death.
+"""``voicebot serve``: worker, edge and console as child processes, restarted on death.
 
 serve ─ starts ─► worker (loads models, opens the link port, says ready)
       ─ starts ─► edge   (opens SIP and RTP, says ready)
+      ─ starts ─► console, and the workers that stand by, once calls can come in
       ─ SIGTERM ─► edge drains its calls ─► worker ends
 """
 
@@ -35,6 +36,7 @@ class _Child:
     name: str
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    slowest_restart_s: float = RESTART_DELAYS_S[-1]
     process: asyncio.subprocess.Process | None = None
     started_s: float = field(default=0.0)
 
@@ -88,7 +90,12 @@ async def _ready(descriptor: int) -> bool:
 
 
 async def serve(
-    config: Path | None, link: LinkSettings, *, ready_text: str, drain_s: float = 3600.0
+    config: Path | None,
+    link: LinkSettings,
+    *,
+    ready_text: str,
+    console: bool = False,
+    drain_s: float = 3600.0,
 ) -> int:
     """Run the bot until SIGTERM or SIGINT.
 
@@ -96,6 +103,7 @@ async def serve(
         config: Settings file handed to the children.
         link: Where the workers listen, and how many stand by.
         ready_text: What to print once calls can come in.
+        console: Whether the web console runs too; without it, calls go on.
         drain_s: How long calls under way may take after the first signal; a second one ends them.
 
     Returns:
@@ -109,6 +117,7 @@ async def serve(
     ]
     worker = workers[0]
     edge = _Child("edge", ("edge", *option))
+    pages = [_Child("console", ("console", *option), slowest_restart_s=60.0)] if console else []
     stopping = asyncio.Event()
     hurry = asyncio.Event()
 
@@ -126,7 +135,7 @@ async def serve(
         return 1
     print(ready_text, flush=True)  # noqa: T201  the one line that a person waits for
     async with asyncio.TaskGroup() as tasks:
-        keepers = [tasks.create_task(_keep(child, stopping)) for child in (edge, *workers)]
+        keepers = [tasks.create_task(_keep(child, stopping)) for child in (edge, *workers, *pages)]
         await stopping.wait()
         log.info("draining", limit_s=drain_s)
         draining = tasks.create_task(edge.stop(drain_s))
@@ -136,7 +145,7 @@ async def serve(
             await edge.stop(2)
             await draining
         hurrying.cancel()
-        await asyncio.gather(*(child.stop(5) for child in workers))
+        await asyncio.gather(*(child.stop(5) for child in (*workers, *pages)))
         for keeper in keepers:
             keeper.cancel()
     return 0
@@ -155,7 +164,8 @@ async def _keep(child: _Child, stopping: asyncio.Event) -> None:
         if stopping.is_set():
             return
         failures = 0 if loop.time() - child.started_s > STABLE_AFTER_S else failures + 1
-        delay_s = RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 1)]
+        delays_s = (*RESTART_DELAYS_S, child.slowest_restart_s)
+        delay_s = delays_s[min(failures, len(delays_s) - 1)]
         log.error("child_died", child=child.name, status=status, restart_in_s=delay_s)
         await asyncio.sleep(delay_s)
         if stopping.is_set():

@@ -100,6 +100,7 @@ async def running_bot(data_dir, **settings):
         "rtp__port_min": rtp,
         "rtp__port_max": rtp + 31,
         "data_dir": data_dir,
+        "console__enabled": "false",
         "dialplan_at": OFFICE_HOURS,
         **settings,
     }

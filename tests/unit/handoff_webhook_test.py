@@ -6,7 +6,7 @@ import time
 
 from tests.unit.console_kit import context, settings
 from voicebot.config.settings import HandoffSettings
-from voicebot.console.main import handoff_secret
+from voicebot.console.tokens import handoff_secret
 from voicebot.handoff.signing import SIGNATURE_HEADER, body_is_genuine, token_opens
 from voicebot.worker.call_watch import LiveCalls
 from voicebot.worker.effects import HandoffNews

@@ -292,6 +292,7 @@ class ConsoleUser(_Section):
 class ConsoleSettings(_Section):
     """The web console."""
 
+    enabled: bool = Field(True, description="whether 'voicebot serve' runs it")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = 8090
     public_hosts: tuple[str, ...] = Field(

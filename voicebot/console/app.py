@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -62,7 +61,7 @@ def build_app(settings: Settings, *, token: str, token_secret: bytes) -> Starlet
     api = Api(hub, records, audit, token_secret)
     pages = Pages(accounts, records, audit)
     audio = CallAudio(hub, audit)
-    phone = PhoneProxy(settings.link.urls[0])
+    phone = PhoneProxy(settings.link.urls)
 
     async def openapi(request: Request) -> Response:
         del request
@@ -118,17 +117,3 @@ def our_hosts(settings: Settings) -> frozenset[str]:
     return frozenset(
         {f"{name}:{console.port}" for name in names} | {h.lower() for h in console.public_hosts}
     )
-
-
-def installation_secret(folder: Path, name: str) -> str:
-    """A secret of this installation, made at first use and readable for its owner alone."""
-    import os  # noqa: PLC0415
-    import secrets  # noqa: PLC0415
-
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / name
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(24))
-    return path.read_text().strip()

@@ -1,6 +1,8 @@
 """``voicebot console``: run it, make a password's hash."""
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,14 +21,15 @@ def run(
     """Run the web console; prints where it is and how to log in."""
     if context.invoked_subcommand is not None:
         return
-    from voicebot.config.load import load_settings
-    from voicebot.console.main import console_token, run_console
+    from voicebot.config.load import READY_VARIABLE, load_settings
+    from voicebot.console.main import run_console
+    from voicebot.console.tokens import invitation
     from voicebot.telemetry.log import configure_logging
 
     settings = load_settings(config)
     configure_logging(settings.log, program="console")
-    print(f"console: http://{settings.console.host}:{settings.console.port}/")
-    print(f"log in as admin with this token: {console_token(settings)}", flush=True)
+    if READY_VARIABLE not in os.environ:  # else the supervisor has said so
+        print(invitation(settings, to_a_person=sys.stdout.isatty()), flush=True)
     asyncio.run(run_console(settings))
 
 

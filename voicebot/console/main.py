@@ -1,28 +1,24 @@
 """Runs the console until SIGTERM or SIGINT."""
 
-import os
+import socket
 
 import uvicorn
 
 from voicebot.config.settings import Settings
-from voicebot.console.app import build_app, installation_secret
+from voicebot.console.app import build_app
+from voicebot.console.tokens import console_token, handoff_secret
 from voicebot.telemetry.log import get_logger
-
-TOKEN_FILE = "console-token"  # noqa: S105 - a file's name
-SECRET_FILE = "console-secret"  # noqa: S105 - a file's name
+from voicebot.telemetry.readiness import announce_ready
 
 
-def console_token(settings: Settings) -> str:
-    """The bearer token: from the environment, else the installation's own, made at first use."""
-    return os.environ.get(settings.console.token_env) or installation_secret(
-        settings.data_dir, TOKEN_FILE
-    )
+class _Server(uvicorn.Server):
+    """Says to a supervisor when it can be reached."""
 
-
-def handoff_secret(settings: Settings) -> bytes:
-    """Key of the tokens for ``GET /handoffs/{id}``: the webhook's, since the webhook carries them."""
-    found = os.environ.get(settings.handoff.webhook_key_env)
-    return (found or installation_secret(settings.data_dir, SECRET_FILE)).encode()
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        if self.started:
+            announce_ready()
 
 
 def build_server(settings: Settings) -> uvicorn.Server:
@@ -40,7 +36,7 @@ def build_server(settings: Settings) -> uvicorn.Server:
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 async def run_console(settings: Settings) -> None:

@@ -12,6 +12,7 @@ import binascii
 import contextlib
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -32,12 +33,12 @@ class PhoneProxy:
     """Carries the calls of browsers to a worker.
 
     Args:
-        worker_url: The worker's link address, ``ws://127.0.0.1:8095/``.
+        worker_urls: The workers' link addresses, ``ws://127.0.0.1:8095/``, in order of preference.
         number: Which number they call.
     """
 
-    def __init__(self, worker_url: str, number: str = "bank") -> None:
-        self._url = worker_url.rstrip("/") + "/media-streams"
+    def __init__(self, worker_urls: Sequence[str], number: str = "bank") -> None:
+        self._urls = [url.rstrip("/") + "/media-streams" for url in worker_urls]
         self._number = number
         self._calls = 0
 
@@ -49,12 +50,7 @@ class PhoneProxy:
         await page.accept()
         self._calls += 1
         try:
-            async with (
-                asyncio.timeout(MAX_CALL_S),
-                websockets.connect(
-                    self._url, compression=None, max_size=1 << 20, open_timeout=3
-                ) as worker,
-            ):
+            async with asyncio.timeout(MAX_CALL_S), await self._connected() as worker:
                 await self._call(page, worker)
         except (OSError, TimeoutError, websockets.WebSocketException) as error:
             await _tell(page, {"ended": f"the worker cannot be reached: {type(error).__name__}"})
@@ -62,6 +58,13 @@ class PhoneProxy:
             self._calls -= 1
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await page.close()
+
+    async def _connected(self) -> ClientConnection:
+        """A link to the first worker that answers."""
+        for url in self._urls[:-1]:
+            with contextlib.suppress(OSError, TimeoutError, websockets.WebSocketException):
+                return await _connect(url)
+        return await _connect(self._urls[-1])
 
     async def _call(self, page: WebSocket, worker: ClientConnection) -> None:
         stream = new_session_id()
@@ -149,6 +152,10 @@ class PhoneProxy:
                     task = asyncio.create_task(_later(worker, echo, wait_s))
                     marks.add(task)
                     task.add_done_callback(marks.discard)
+
+
+async def _connect(url: str) -> ClientConnection:
+    return await websockets.connect(url, compression=None, max_size=1 << 20, open_timeout=3)
 
 
 async def _later(worker: ClientConnection, message: dict[str, Any], wait_s: float) -> None:
