@@ -115,6 +115,7 @@ def test_a_good_answer_is_followed():
     said = call.say("hm well the thing with the stuff in it")
     assert "account number" in said[0]
     assert router.refused == 0
+    assert [t.routed_by for t in call.stored if t.who == "caller"] == ["model"]
 
 
 def test_an_unsure_answer_is_asked_back():
@@ -132,6 +133,7 @@ def test_none_or_no_answer_falls_back_to_the_plan(answer):
     call, _ = hostile_call(FakeChatModel(script))
     said = call.say("hm well the thing with the stuff in it")
     assert said[0].startswith(("Sorry, I didn't catch that.", "Did you say"))
+    assert [t.routed_by for t in call.stored if t.who == "caller"] == ["local"]
 
 
 def test_without_the_section_the_model_is_never_asked():

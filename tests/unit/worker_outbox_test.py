@@ -112,7 +112,7 @@ async def test_a_worker_that_was_replaced_neither_speaks_nor_calls(store, tmp_pa
     """It hung for a moment, the edge went to another worker, it wakes up in the middle of a turn."""
     called = []
 
-    async def call_tool(call):
+    async def call_tool(call, said):
         called.append(call.tool)
         link.aborted.set()
         return PAID

@@ -105,7 +105,8 @@ class PauseRecording(_Action, frozen=True, tag="pause_recording"):
 class StoreTurn(_Action, frozen=True, tag="store_turn"):
     """One finished turn for the durable record; ``turn`` counts from 0 within the session.
 
-    ``who`` is caller or bot; sensitive text arrives as ``[redacted]``.
+    ``who`` is caller or bot; ``routed_by`` tells who chose the intent of spoken words: ``local``
+    (phrases and classifier) or ``model``. Sensitive text arrives as ``[redacted]``.
     """
 
     turn: int
@@ -116,6 +117,7 @@ class StoreTurn(_Action, frozen=True, tag="store_turn"):
     slots: dict[str, str] = {}
     confidence: float = 1.0
     by: str = "speech"
+    routed_by: str = ""
 
 
 class HangUp(_Action, frozen=True, tag="hang_up"):

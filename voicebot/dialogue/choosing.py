@@ -32,6 +32,7 @@ ROUTER_GRACE_MS = 150
 MIN_WORDS_FOR_MODEL = 2
 MODEL_SURE = 0.6  # a model's choice below this is asked back
 GLOBAL_MATCH = 0.8
+LOCAL, MODEL = "local", "model"
 
 
 class Choosing(Running):
@@ -45,7 +46,9 @@ class Choosing(Running):
             own = op.router.matcher.best(said.text)
             if own is None or own.intent != found.intent:
                 return False
-        self._record(said.text, by="speech", confidence=said.confidence, intent=found.intent)
+        self._record(
+            said.text, by="speech", confidence=said.confidence, intent=found.intent, routed_by=LOCAL
+        )
         self._do_global(found.intent)
         return True
 
@@ -54,7 +57,9 @@ class Choosing(Running):
         intent = decision.intent
         if self._ask_model(said, op, decision):
             return
-        self._record(said.text, by="speech", confidence=said.confidence, intent=intent or "")
+        self._record(
+            said.text, by="speech", confidence=said.confidence, intent=intent or "", routed_by=LOCAL
+        )
         if intent is None:
             self._no_match()
             return
@@ -64,6 +69,9 @@ class Choosing(Running):
             self._do_global(intent)
         else:
             self._offer(intent, said.confidence, not decision.sure, op.waiting)
+
+    def _record_choice(self, text: str, confidence: float, intent: str | None, routed_by: str) -> None:
+        self._record(text, by="speech", confidence=confidence, intent=intent or "", routed_by=routed_by)
 
     def _ask_model(self, said: CallerSaid, op: program.AskMenu, decision: Decision) -> bool:
         """Leave an unsure utterance to the language model, where the plan allows that."""
@@ -111,7 +119,13 @@ class Choosing(Running):
         heard = state.heard
         if not allowed:
             intent = guess if rules is None or rules.on_timeout == "fast" else None
-        self._record(heard, by="speech", confidence=wait.candidate_confidence, intent=intent or "")
+        self._record(
+            heard,
+            by="speech",
+            confidence=wait.candidate_confidence,
+            intent=intent or "",
+            routed_by=MODEL if allowed else LOCAL,
+        )
         state.heard = heard
         if not intent:
             self._no_match()

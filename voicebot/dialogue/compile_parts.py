@@ -149,7 +149,7 @@ class PartCompiler(Compiling):
                 self._problem((*path, "answer_from"), "a tool with an address answers by itself")
             if not tool.send:
                 self._problem((*path, "answer_from"), "needs the slot with the question in 'send'")
-            if dict(tool.returns) != {"answer": "text"}:
-                self._problem((*path, "answer_from"), "write 'returns: { answer: text }'")
+            if tool.returns:
+                self._problem((*path, "returns"), "'answer_from' says its answer itself; leave this out")
         if tool.fixture is not None:
             self._known(tool.fixture, self._source.fixtures, "fixture", (*path, "fixture"))

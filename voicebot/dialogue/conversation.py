@@ -33,6 +33,7 @@ from voicebot.dialogue.events import (
     RouteFinished,
     TimerExpired,
     ToolFinished,
+    ToolSaid,
     TransferFinished,
 )
 from voicebot.dialogue.outside import Outside
@@ -139,6 +140,8 @@ class Conversation(Outside):
                 self._transfer_when_heard()
             case TimerExpired():
                 self._timer(event.timer)
+            case ToolSaid():
+                self._tool_said(event)
             case ToolFinished():
                 self._tool_finished(event)
             case TransferFinished():

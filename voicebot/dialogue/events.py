@@ -57,6 +57,13 @@ class ToolFinished(_Event, frozen=True, tag="tool_finished"):
     values: dict[str, JsonValue] = {}
 
 
+class ToolSaid(_Event, frozen=True, tag="tool_said"):
+    """A sentence of the answer of a tool that still runs, checked and ready to be said."""
+
+    request: str
+    text: str
+
+
 class RouteFinished(_Event, frozen=True, tag="route_finished"):
     """Result of ``AskRouter``: an allowed intent, or None when the router does not know."""
 
@@ -86,6 +93,7 @@ Event = (
     | PromptFinished
     | PromptInterrupted
     | TimerExpired
+    | ToolSaid
     | ToolFinished
     | RouteFinished
     | TransferFinished

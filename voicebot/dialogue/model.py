@@ -130,9 +130,9 @@ class Tool(Model):
     """Something outside that answers a question or does something.
 
     ``answer_from`` lets the language model answer the question in the first slot of ``send``, out of
-    these texts only; the value is called ``answer``. ``fixture`` answers where there is no address, in
-    tests and ``chat``, and when the host of the address is not in the installation's list of allowed
-    hosts.
+    these texts only; each sentence is checked and said as soon as it is there. ``fixture`` answers where
+    there is no address, in tests and ``chat``, when the host of the address is not in the installation's
+    list of allowed hosts, and where an answer out of texts has no language model.
     """
 
     post: str | None = None

@@ -11,6 +11,7 @@ from voicebot.dialogue.actions import (
 from voicebot.dialogue.choosing import FILLER
 from voicebot.dialogue.events import (
     ToolFinished,
+    ToolSaid,
     TransferFinished,
 )
 from voicebot.dialogue.keying import Keying
@@ -20,6 +21,7 @@ from voicebot.dialogue.state import Frame, Wait
 
 TOOL = "tool"
 TOOL_GRACE_MS = 1000
+ANSWER = "answer"  # what a tool with answer_from gives back
 HANDOFF = "handoff"
 HANDOFF_LIMIT_MS = 20_000
 
@@ -56,6 +58,15 @@ class Outside(Keying):
         request = self._begin_tool(op.tool, op.patience)
         self._state.wait = Wait(kind="tool", block=frame.block, index=index, request=request)
 
+    def _tool_said(self, said: ToolSaid) -> None:
+        """A tool that answers from texts has another sentence ready."""
+        wait = self._state.wait
+        if wait is None or wait.request != said.request or wait.kind != "tool":
+            return
+        self._out.append(CancelTimer(timer=FILLER))
+        wait.parts += 1
+        self._say(said.text, OPEN)
+
     def _tool_finished(self, done: ToolFinished) -> None:
         wait = self._state.wait
         if wait is None or wait.request != done.request or wait.kind not in {"tool", "validate"}:
@@ -69,10 +80,12 @@ class Outside(Keying):
         op = self._op()
         assert isinstance(op, program.RunTool)
         self._state.wait = None
-        returns = self._plan.source.tools[op.tool].returns
+        tool = self._plan.source.tools[op.tool]
         for name, value in done.values.items():
-            if not returns or name in returns:
+            if not tool.returns or name in tool.returns:
                 self._state.variables[name] = value
+        if tool.answer_from is not None and outcome == "ok" and not wait.parts:
+            self._say(str(done.values.get(ANSWER, "")), OPEN)
         block = op.branches.get(outcome)
         if block is None and outcome == "timeout":
             block = op.branches.get("error")

@@ -2,10 +2,10 @@
 
 from voicebot.dialogue.actions import AskRouter, CallTool
 from voicebot.dialogue.events import RouteFinished, ToolFinished
-from voicebot.dialogue.grounded_answers import GroundedAnswers
+from voicebot.dialogue.grounded_answers import GroundedAnswers, Sentences
 from voicebot.dialogue.llm_router import LlmRouter
 from voicebot.dialogue.program import CompiledDialplan
-from voicebot.dialogue.tool_client import ToolClient
+from voicebot.dialogue.tool_client import ToolClient, unheard
 from voicebot.llm.protocol import ChatModel
 
 
@@ -29,9 +29,9 @@ class DialogueServices:
         self.tools = ToolClient(plan.source, allowed_hosts=allowed_hosts, answers=answers)
         self.router = LlmRouter(model, plan) if model is not None else None
 
-    async def call_tool(self, call: CallTool) -> ToolFinished:
-        """Run a tool; never raises for what a server does."""
-        return await self.tools.run(call)
+    async def call_tool(self, call: CallTool, said: Sentences = unheard) -> ToolFinished:
+        """Run a tool; never raises for what a server does. ``said`` gets an answer's sentences."""
+        return await self.tools.run(call, said)
 
     def may_repeat(self, call: CallTool) -> bool:
         """See ``ToolClient.may_repeat``."""

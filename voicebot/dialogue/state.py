@@ -34,7 +34,8 @@ class Wait(msgspec.Struct):
     """What the conversation waits for, and how often it has asked.
 
     ``candidate`` is an answer that was not sure and is being confirmed; ``buffer`` holds digits of an
-    answer that is not complete yet; ``fillers`` counts what was said to fill the silence.
+    answer that is not complete yet; ``fillers`` counts what was said to fill the silence, ``parts`` what
+    a tool has said while it runs.
     """
 
     kind: WaitKind
@@ -51,6 +52,7 @@ class Wait(msgspec.Struct):
     queue: str = ""
     reason: str = ""
     fillers: int = 0
+    parts: int = 0
 
 
 class ConversationState(msgspec.Struct):

@@ -74,7 +74,14 @@ class Talking(ABC):
         return turn
 
     def _record(
-        self, text: str, *, by: str, confidence: float = 1.0, intent: str = "", value: str = ""
+        self,
+        text: str,
+        *,
+        by: str,
+        confidence: float = 1.0,
+        intent: str = "",
+        value: str = "",
+        routed_by: str = "",
     ) -> None:
         wait = self._state.wait
         slot = wait.slot if wait is not None else ""
@@ -87,6 +94,7 @@ class Talking(ABC):
                 slots={slot: REDACTED if secret else value} if slot and value else {},
                 confidence=confidence,
                 by=by,
+                routed_by=routed_by,
             )
         )
         self._state.said = []

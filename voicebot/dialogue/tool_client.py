@@ -24,7 +24,7 @@ import msgspec
 from voicebot.dialogue.actions import CallTool
 from voicebot.dialogue.events import JsonValue, ToolFinished
 from voicebot.dialogue.fixtures import FixtureTools
-from voicebot.dialogue.grounded_answers import GroundedAnswers
+from voicebot.dialogue.grounded_answers import GroundedAnswers, Sentences
 from voicebot.dialogue.model import Dialplan, Tool
 from voicebot.llm.breaker import CircuitBreaker
 from voicebot.telemetry.log import get_logger
@@ -38,6 +38,10 @@ DENIED_CODES = frozenset([401, 403, 404, 409, 422])
 RETRIED_CODES = frozenset([429, 502, 503, 504])
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
+
+
+async def unheard(_: str) -> None:
+    """Nobody waits for single sentences."""
 
 
 class ToolFault(Exception):
@@ -107,15 +111,22 @@ class ToolClient:
         tool = self._plan.tools[call.tool]
         return tool.post is None or tool.idempotency is not None or not self._reachable(tool)
 
-    async def run(self, call: CallTool) -> ToolFinished:
+    async def run(self, call: CallTool, said: Sentences = unheard) -> ToolFinished:
         """The outcome: ok, denied, error or timeout; never raises for what a server does.
 
-        A tool with an address whose host is not allowed is answered by its fixture, if it has one.
+        A tool with an address whose host is not allowed, or that needs a language model where there is
+        none, is answered by its fixture, if it has one.
+
+        Args:
+            call: What is asked.
+            said: Gets each sentence of an answer out of texts as soon as it may be said.
         """
-        if self._fixtures.knows(call.tool) and not self._reachable(self._plan.tools[call.tool]):
+        tool = self._plan.tools[call.tool]
+        answers = self._answers is not None if tool.answer_from is not None else self._reachable(tool)
+        if self._fixtures.knows(call.tool) and not answers:
             return self._fixtures.run(call)
-        if self._plan.tools[call.tool].answer_from is not None:
-            return await self._answer(call)
+        if tool.answer_from is not None:
+            return await self._answer(call, said)
         key = call.idempotency_key
         if key not in self.done:
             task = self._running.get(key)
@@ -140,12 +151,12 @@ class ToolClient:
             task.cancel()
         await self._client.aclose()
 
-    async def _answer(self, call: CallTool) -> ToolFinished:
+    async def _answer(self, call: CallTool, said: Sentences) -> ToolFinished:
         tool = self._plan.tools[call.tool]
         question = str(call.arguments.get(tool.send[0]) or "")
         if self._answers is None:
             return ToolFinished(request=call.request, outcome="error")
-        answer = await self._answers.answer(question, tool.answer_from or [], tool.timeout)
+        answer = await self._answers.answer(question, tool.answer_from or [], tool.timeout, said)
         if answer is None:
             return ToolFinished(request=call.request, outcome="denied")
         return ToolFinished(request=call.request, outcome="ok", values={"answer": answer})

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from msgspec.structs import replace
 
@@ -71,7 +72,7 @@ class ModelChain:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[str]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """Streams from the first model that says anything; never mixes two answers.
 
         Raises:
@@ -85,9 +86,10 @@ class ModelChain:
                 break
             begun = False
             try:
-                async for piece in model.stream(replace(request, deadline_ms=left_ms)):
-                    begun = True
-                    yield piece
+                async with aclosing(model.stream(replace(request, deadline_ms=left_ms))) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
             except LanguageModelError as error:
                 if begun:
                     raise

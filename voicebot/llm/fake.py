@@ -1,7 +1,7 @@
 """A language model that is none: fixed answers after a fixed time, for tests and benchmarks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from voicebot.core.errors import LanguageModelError
 from voicebot.llm.protocol import ChatRequest
@@ -40,7 +40,7 @@ class FakeChatModel:
             return self._answers(request)
         return self._answers[min(len(self.requests), len(self._answers)) - 1]
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[str]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """The next answer, word by word."""
         for word in (await self.complete(request)).split(" "):
             yield word + " "

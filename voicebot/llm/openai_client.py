@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -106,7 +106,7 @@ class OpenAiModel:
                 raise LanguageModelError(f"the answer is not complete (finish_reason {reason!r})")
             return (choice.message.content if choice.message else None) or ""
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[str]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """The answer piece by piece, as the server sends it.
 
         Raises:

@@ -1,6 +1,6 @@
 """What the dialogue asks of a language model, whichever it is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -37,7 +37,7 @@ class ChatModel(Protocol):
         """The whole answer; never a part of one."""
         ...
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[str]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[str, None]:
         """The answer piece by piece; raises at the end when it was cut off."""
         ...
 

@@ -31,6 +31,7 @@ class TranscriptLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     step: str = ""
     intent: str = ""
     by: str = ""
+    routed_by: str = ""
     response_onset_ms: float | None = None
     played_ms: int | None = None
 
@@ -85,6 +86,7 @@ def transcript_of(turns: dict[int, TurnRecord]) -> tuple[TranscriptLine, ...]:
             step=turn.step,
             intent=turn.intent,
             by=turn.by,
+            routed_by=turn.routed_by,
             response_onset_ms=turn.response_onset_ms,
             played_ms=turn.played_ms,
         )

@@ -50,6 +50,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     slots: dict[str, str] = {}
     confidence: float = 1.0
     by: str = "speech"
+    routed_by: str = ""
     sensitive: bool = False
     played_ms: int | None = None
     stages_ms: dict[str, float] = {}

@@ -21,7 +21,7 @@ from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
 from voicebot.core.errors import RecognitionError, SessionStoreError, StaleLeaseError, SynthesisError
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import AskRouter, CallTool, StoreTurn
-from voicebot.dialogue.events import Event, RouteFinished, ToolFinished
+from voicebot.dialogue.events import Event, RouteFinished, ToolFinished, ToolSaid
 from voicebot.link.codec import FromEdge
 from voicebot.link.messages import LegAudio, Start, Stop
 from voicebot.link.server import WorkerLink
@@ -85,14 +85,14 @@ class Engines:
     Attributes:
         recognise: Begins a turn: number, what is expected, and where partial results go.
         speak: Gives the mu-law audio of a text piece by piece; closing the iterator stops the voice.
-        call_tool: Runs a tool.
+        call_tool: Runs a tool, which may say sentences while it runs.
         ask_router: Asks the language model.
         may_repeat: Whether a tool call that may have happened already can be made again.
     """
 
     recognise: Callable[[int, Expectation, Callable[[Heard], None]], TurnRecogniser]
     speak: Callable[[str, Delivery], AsyncIterator[bytes]]
-    call_tool: Callable[[CallTool], Awaitable[ToolFinished]]
+    call_tool: Callable[[CallTool, Callable[[str], Awaitable[None]]], Awaitable[ToolFinished]]
     ask_router: Callable[[AskRouter], Coroutine[None, None, RouteFinished]]
     may_repeat: Callable[[CallTool], bool] = lambda _: True
 
@@ -356,7 +356,11 @@ class CallSession:
             return ToolFinished(request=call.request, outcome="error")
         if known is not None:
             return known
-        done = await self._engines.call_tool(call)
+
+        async def said(text: str) -> None:
+            await self._inbox.put(ToolSaid(request=call.request, text=text))
+
+        done = await self._engines.call_tool(call, said)
         await self._journal.finish_tool(call, done)
         return done
 
@@ -384,6 +388,7 @@ class CallSession:
             intent=turn.intent,
             confidence=turn.confidence,
             by=turn.by,
+            routed_by=turn.routed_by,
             end_reason=turn.end_reason,
             hold_ms=turn.hold_ms,
             response_onset_ms=turn.response_onset_ms,

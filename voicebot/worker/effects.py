@@ -192,6 +192,7 @@ class TurnMeasured:
     intent: str = ""
     confidence: float = 1.0
     by: str = "speech"
+    routed_by: str = ""
     end_reason: str = ""
     hold_ms: int = 0
     speculation: str = "none"

@@ -133,6 +133,7 @@ class CallJournal:
             slots=turn.slots,
             confidence=turn.confidence,
             by=turn.by,
+            routed_by=turn.routed_by,
         )
         self._turns[turn.turn] = record
         await self._store.append_turn(self._start.session_id, turn.turn, record, lease=self._lease)

@@ -65,6 +65,7 @@ class TurnMeter:
                 intent=turn.intent,
                 confidence=turn.confidence,
                 by=turn.by,
+                routed_by=turn.routed_by,
             )
 
     def speaks(self, utterance: str, now_ms: float) -> None:
