@@ -54,19 +54,31 @@ def _start(settings: Settings, program: str) -> None:
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the whole bot. Ctrl-C lets calls finish, a second one ends them."""
-    from voicebot.supervise import serve as run
+    from voicebot.telemetry.metrics_folder import share_metrics
 
     settings = _settings(config)
     _start(settings, "serve")
+    try:
+        share_metrics(settings.data_dir)  # before anything counts
+    except OSError as error:
+        print(f"voicebot: data_dir {settings.data_dir}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+    from voicebot.supervise import serve as run
+
     sip = settings.sip
     text = f"ready: call sip:bank@{sip.host}:{sip.port}   ('make call' in a second terminal places one)"
     if settings.console.enabled:
         from voicebot.console.tokens import invitation
 
         text += f"\n{invitation(settings, to_a_person=sys.stdout.isatty())}"
-    raise typer.Exit(
-        asyncio.run(run(config, settings.link, ready_text=text, console=settings.console.enabled))
+    running = run(
+        config,
+        settings.link,
+        ready_text=text,
+        console=settings.console.enabled,
+        health=settings.metrics,
     )
+    raise typer.Exit(asyncio.run(running))
 
 
 @app.command()

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from voicebot.config.load import READY_VARIABLE
-from voicebot.config.settings import LinkSettings
+from voicebot.config.settings import LinkSettings, MetricsSettings
+from voicebot.telemetry import metrics, metrics_folder
+from voicebot.telemetry.health_server import serving_health
 from voicebot.telemetry.log import get_logger
 
 READY_TIMEOUT_S: Final = 60.0
@@ -39,6 +41,12 @@ class _Child:
     slowest_restart_s: float = RESTART_DELAYS_S[-1]
     process: asyncio.subprocess.Process | None = None
     started_s: float = field(default=0.0)
+    ready: bool = False
+
+    @property
+    def program(self) -> str:
+        """Which program it is: edge, worker or console."""
+        return self.arguments[0]
 
     async def start(self) -> bool:
         """Start it and wait until it says that it can work; False when it died or stayed silent."""
@@ -57,7 +65,8 @@ class _Child:
             )
         finally:
             os.close(write)
-        return await _ready(read)
+        self.ready = await _ready(read)
+        return self.ready
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, and SIGKILL when it takes too long."""
@@ -89,6 +98,30 @@ async def _ready(descriptor: int) -> bool:
         transport.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Health:
+    """What probes of the whole bot get to hear."""
+
+    children: tuple[_Child, ...]
+    stopping: asyncio.Event
+
+    def not_ready(self) -> str:
+        """Why no new call can be taken; empty when one can."""
+        if self.stopping.is_set():
+            return "draining"
+        missing = {"edge", "worker"} - {child.program for child in self.children if child.ready}
+        return f"no {' and no '.join(sorted(missing))}" if missing else ""
+
+    def processes(self) -> dict[str, int]:
+        """Process ids by name, our own as well."""
+        running = {c.name: c.process.pid for c in self.children if c.process is not None and c.ready}
+        return {"supervisor": os.getpid(), **running}
+
+    def render(self) -> bytes:
+        """The metrics of all processes."""
+        return metrics_folder.render(self.processes)
+
+
 async def serve(
     config: Path | None,
     link: LinkSettings,
@@ -96,6 +129,7 @@ async def serve(
     ready_text: str,
     console: bool = False,
     drain_s: float = 3600.0,
+    health: MetricsSettings | None = None,
 ) -> int:
     """Run the bot until SIGTERM or SIGINT.
 
@@ -105,6 +139,7 @@ async def serve(
         ready_text: What to print once calls can come in.
         console: Whether the web console runs too; without it, calls go on.
         drain_s: How long calls under way may take after the first signal; a second one ends them.
+        health: Where probes and scrapes are answered; nowhere when None.
 
     Returns:
         Exit status: 0 after a signal, 1 when a child could not be started.
@@ -119,6 +154,7 @@ async def serve(
     edge = _Child("edge", ("edge", *option))
     pages = [_Child("console", ("console", *option), slowest_restart_s=60.0)] if console else []
     stopping = asyncio.Event()
+    state = _Health((edge, *workers, *pages), stopping)
     hurry = asyncio.Event()
 
     def on_signal() -> None:
@@ -134,10 +170,12 @@ async def serve(
         await worker.stop(1)
         return 1
     print(ready_text, flush=True)  # noqa: T201  the one line that a person waits for
-    async with asyncio.TaskGroup() as tasks:
+    answering = serving_health(health or MetricsSettings(port=0), state.not_ready, state.render)
+    async with answering, asyncio.TaskGroup() as tasks:
         keepers = [tasks.create_task(_keep(child, stopping)) for child in (edge, *workers, *pages)]
         await stopping.wait()
         log.info("draining", limit_s=drain_s)
+        metrics.DRAINING.set(1)
         draining = tasks.create_task(edge.stop(drain_s))
         hurrying = tasks.create_task(hurry.wait())
         await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
@@ -161,11 +199,14 @@ async def _keep(child: _Child, stopping: asyncio.Event) -> None:
             await child.start()
         assert child.process is not None
         status = await child.process.wait()
+        child.ready = False
+        metrics_folder.process_gone(child.process.pid)
         if stopping.is_set():
             return
         failures = 0 if loop.time() - child.started_s > STABLE_AFTER_S else failures + 1
         delays_s = (*RESTART_DELAYS_S, child.slowest_restart_s)
         delay_s = delays_s[min(failures, len(delays_s) - 1)]
+        metrics.CHILD_RESTARTS.labels(child.program).inc()
         log.error("child_died", child=child.name, status=status, restart_in_s=delay_s)
         await asyncio.sleep(delay_s)
         if stopping.is_set():

@@ -42,6 +42,7 @@ class Bot:
     process: asyncio.subprocess.Process
     sip_port: int
     data_dir: Path
+    metrics_port: int = 0
     log: list = field(default_factory=list)
 
     @property
@@ -99,6 +100,7 @@ async def running_bot(data_dir, **settings):
         "link__port": free_port(socket.SOCK_STREAM),
         "rtp__port_min": rtp,
         "rtp__port_max": rtp + 31,
+        "metrics__port": free_port(socket.SOCK_STREAM),
         "data_dir": data_dir,
         "console__enabled": "false",
         "dialplan_at": OFFICE_HOURS,
@@ -116,7 +118,7 @@ async def running_bot(data_dir, **settings):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    bot = Bot(process, int(chosen["sip__port"]), Path(data_dir))
+    bot = Bot(process, int(chosen["sip__port"]), Path(data_dir), int(chosen["metrics__port"]))
 
     async def collect():
         async for line in process.stderr:

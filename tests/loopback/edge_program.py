@@ -49,6 +49,7 @@ class EdgeProgram:
                 "heartbeat_limit_ms": 2000,
             },
             "recording": {"enabled": False},
+            "metrics": {"port": 0},
         }
         if two_workers:
             settings["link"]["worker_urls"].append(f"ws://127.0.0.1:{self.second_worker_port}/")

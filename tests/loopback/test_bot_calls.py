@@ -7,6 +7,7 @@ import statistics
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,7 @@ from tests.loopback.peers import SIPP_FILES, Baresip, balance_scenario, run_sipp
 
 pytestmark = [pytest.mark.loopback, pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
 
+ENDED = 'voicebot_calls_ended_total{ended_by="caller"}'
 SPEECH = ROOT / "tests/data/caller/balance.wav"
 ACCOUNT, PASSCODE = "12345678", "4321"
 
@@ -25,6 +27,12 @@ async def bot(tmp_path_factory):
     """The default bot: Vosk with the packaged model, flite, the bank sample."""
     async with running_bot(tmp_path_factory.mktemp("bot")) as running:
         yield running
+
+
+def sample(metrics, name):
+    """One sample of a scrape; 0 when it is not there yet."""
+    line = next((line for line in metrics.splitlines() if line.startswith(f"{name} ")), "0 0")
+    return float(line.rpartition(" ")[2])
 
 
 def said(record):
@@ -104,6 +112,28 @@ def padded(source, target, before_s=9.5, after_s=60.0):
     quiet = [np.zeros(int(8000 * s), np.int16) for s in (before_s, after_s)]
     write_wav(target, np.concatenate([quiet[0], samples, quiet[1]]))
     return target
+
+
+async def test_probes_and_metrics_tell_of_all_processes(bot):
+    """One scrape has the edge's packets, the worker's turns and the memory of each process."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{bot.metrics_port}") as client:
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/readyz")).json() == {"ready": True, "reason": ""}
+        before = (await client.get("/metrics")).text
+        async with Caller(bot.uri, CallerOptions(limit_s=20)) as call:
+            await call.invite()
+            await call.wait_bot_audible(5)
+            await call.hang_up()
+        async with asyncio.timeout(10):
+            while sample(after := (await client.get("/metrics")).text, ENDED) == sample(before, ENDED):
+                await asyncio.sleep(0.1)
+    assert sample(after, 'voicebot_rtp_packets_total{kind="sent"}') > 0
+    assert sample(after, "voicebot_answer_seconds_count") > sample(
+        before, "voicebot_answer_seconds_count"
+    )
+    assert sample(after, "voicebot_call_slots") == 4
+    for program in ("supervisor", "edge", "worker 0"):
+        assert sample(after, f'voicebot_process_memory_bytes{{program="{program}"}}') > 1e7
 
 
 async def test_a_caller_is_answered_and_greeted_at_once(bot):

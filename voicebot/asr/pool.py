@@ -62,6 +62,11 @@ class RecogniserPool:
         """The engine's description and the number of threads."""
         return f"{self.factory.description}; {self._threads} threads"
 
+    @property
+    def waiting(self) -> int:
+        """Turns with audio for which no thread is free at the moment."""
+        return self._ready.qsize()
+
     def start(
         self,
         grammar: Sequence[str] | None,

@@ -305,6 +305,13 @@ class ConsoleSettings(_Section):
     session_hours: float = Field(12.0, gt=0)
 
 
+class MetricsSettings(_Section):
+    """Health and metrics over HTTP: ``/livez``, ``/readyz``, ``/metrics``."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; whoever reads it sees call counts")
+    port: int = Field(9464, ge=0, le=65535, description="0: off; taken already: a warning, calls go on")
+
+
 class LogSettings(_Section):
     """Logs: JSON lines on standard error."""
 
@@ -334,4 +341,5 @@ class Settings(_Section):
     recording: RecordingSettings = RecordingSettings()
     handoff: HandoffSettings = HandoffSettings()
     console: ConsoleSettings = ConsoleSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

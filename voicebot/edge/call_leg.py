@@ -20,6 +20,7 @@ from voicebot.core.ids import new_call_id, new_session_id
 from voicebot.edge.caller_ring import CallerRing
 from voicebot.edge.clips import Clip, load
 from voicebot.edge.frame_clock import FrameClock
+from voicebot.edge.line_meter import LineMeter
 from voicebot.edge.media_session import MediaSession
 from voicebot.edge.receive_path import HeardFrame
 from voicebot.edge.recorder import CallRecorder
@@ -44,6 +45,7 @@ from voicebot.link.messages import (
     UtteranceProgress,
 )
 from voicebot.rtp.telephone_event import DtmfDeduplicator, DtmfPressed, DtmfReleased
+from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
 
 _STATS_TICKS: Final = 250
@@ -53,7 +55,8 @@ _FRAME_US: Final = 20_000
 _SILENCE: Final = b"\xff" * 160
 _EDGE_UTTERANCE: Final = "edge-"
 _DRAIN_LIMIT_US: Final = 30_000_000
-_END_LIMIT_S: Final = 5.0
+_RECORDING_LIMIT_S: Final = 0.5
+"""How long the end of a call may wait for the disk, so that it can tell whether audio is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,9 @@ class CallLeg:
         self.session_id = new_session_id()
         self.log = get_logger().bind(call_id=self.call_id, session_id=self.session_id)
         self.media = MediaSession(port, services.clock, settings.rtp, self)
+        self._meter = LineMeter()
+        self._meter.call_id = self.call_id
+        self.media.on_far_report = self._meter.far_report
         self.ring = CallerRing()
         self.generation = 0
         self.answered = False
@@ -107,6 +113,8 @@ class CallLeg:
         self._frame = 0
         self._held = False
         self._held_since_us = 0
+        self._incoming_us = monotonic_us()
+        self._worker_lost_us: int | None = None
         self._answered_us: int | None = None
         self._ticks = 0
         self._drain_until_us: int | None = None
@@ -121,6 +129,7 @@ class CallLeg:
     async def run(self) -> None:
         """Serve the call until its dialog is gone."""
         sip = self.services.settings.sip
+        metrics.CALLS_STARTED.inc()
         self.log.info(
             "call_incoming",
             sip_call_id=self.call.sip_call_id,
@@ -145,8 +154,12 @@ class CallLeg:
             ended_by=by,
             sip_code=end.code,
             stats=self.media.stats(),
+            recording_partial=await self._close_recording(),
         )
         self.send(stop)
+        if stop.stats is not None:
+            talk_s = self._duration_s() if self.answered else None
+            self._meter.ended(stop.stats, ended_by=by, talk_s=talk_s)
         self.log.info(
             "call_ended",
             reason=stop.reason,
@@ -161,6 +174,19 @@ class CallLeg:
         await self._link.close()
         if self.recording is not None:
             await self.recording.close()
+
+    async def _close_recording(self) -> bool:
+        """Whether audio is missing in the recording; waits for a slow disk, but not for long."""
+        if self.recording is None:
+            missing = self._records and self.answered
+        else:
+            closing = asyncio.ensure_future(self.recording.close())
+            await asyncio.wait({closing}, timeout=_RECORDING_LIMIT_S)
+            missing = self.recording.partial
+        if missing:
+            metrics.RECORDINGS_PARTIAL.inc()
+            self.log.error("recording_partial")
+        return missing
 
     async def _serve_worker(self) -> None:
         try:
@@ -178,6 +204,7 @@ class CallLeg:
 
     def _refuse_for_now(self, reason: str) -> None:
         self._ending_by, self._end_reason = "edge", reason
+        metrics.CALLS_REFUSED.labels(reason.replace(" ", "_")).inc()
         self.sip.reject(503, {"Retry-After": str(self.services.settings.sip.retry_after_s)})
 
     def _duration_s(self) -> float:
@@ -196,6 +223,7 @@ class CallLeg:
         self.answered = self.sip.answer(headers)
         if self.answered:
             self._answered_us = monotonic_us()
+            metrics.ANSWER_SECONDS.observe((self._answered_us - self._incoming_us) / 1e6)
             self._start_recording()
         return self.answered
 
@@ -243,6 +271,9 @@ class CallLeg:
     def on_worker_found(self) -> None:
         """Introduce the call, then give the worker what nobody has acknowledged."""
         self._silent_ticks_without_worker = None
+        if self._worker_lost_us is not None:
+            metrics.TAKEOVER_SECONDS.observe((monotonic_us() - self._worker_lost_us) / 1e6)
+            self._worker_lost_us = None
         resume = None
         if self._link.workers_lost and self.answered:
             resume = Resume(
@@ -294,12 +325,15 @@ class CallLeg:
 
     def on_worker_lost(self) -> None:
         """Go on alone for a while."""
+        metrics.WORKERS_LOST.inc()
+        self._worker_lost_us = monotonic_us()
         self._commands.worker_lost()
         self.media.send.resume()  # nobody is left who would take a pause back
         self._silent_ticks_without_worker = 0
 
     def on_worker_gone(self) -> None:
         """Say so and hang up."""
+        metrics.CALLS_WITHOUT_WORKER.inc()
         self._silent_ticks_without_worker = None
         if not self.answered:
             self._refuse_for_now("no worker")
@@ -365,6 +399,7 @@ class CallLeg:
         self.ring.append(audio)
         self._link.send(audio)
         self._commands.heard(frame)
+        self._meter.watch.heard(frame.ulaw, dtx=frame.dtx, concealed=frame.concealed)
         if self.recording is not None:
             self.recording.caller(frame.ulaw, frame.timestamp)
 
@@ -396,7 +431,10 @@ class CallLeg:
         self._report_played(now_us)
         self._commands.tick(now_us)
         if self._ticks % _STATS_TICKS == 0:
-            self.send(self.media.stats())
+            stats = self.media.stats()
+            self.send(stats)
+            since_us = now_us - (self._answered_us or now_us)
+            self._meter.report(stats, since_answer_us=since_us, held=self._held)
         if self._drain_until_us is not None:
             send = self.media.send
             drained = send.queued_ms <= 0 and not send.sending_digits

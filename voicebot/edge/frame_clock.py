@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from voicebot.rtp.send_clock import SendClock
+from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
 
 _log = get_logger()
@@ -57,6 +58,7 @@ class FrameClock:
     def _due(self) -> None:
         assert self._clock is not None
         now_us = _now_us()
+        late_us = max(0, now_us - self._clock.next_due_us)
         frames = self._clock.take(now_us)
         self.slipped_us = self._clock.slipped_us
         for _ in range(frames):
@@ -65,6 +67,7 @@ class FrameClock:
                 self._attempt(member, member.tick, now_us)
             for member in list(self._members):
                 self._attempt(member, member.after_tick, now_us)
+        metrics.FRAME_LATE_SECONDS.observe(late_us / 1e6)
         if self._members:
             self._schedule()
         else:

@@ -20,6 +20,8 @@ from voicebot.edge.rtp_port import RtpPort, RtpPortPool
 from voicebot.edge.signalling import IncomingCall, SipLeg
 from voicebot.edge.sip_agent import PjSipAgent
 from voicebot.link.client import LinkClient
+from voicebot.telemetry import metrics
+from voicebot.telemetry.health_server import unless_shared
 from voicebot.telemetry.log import get_logger
 from voicebot.telemetry.readiness import announce_ready
 
@@ -74,6 +76,7 @@ class Edge:
         assert isinstance(leg.media, RtpPort)
         call_leg = CallLeg(self._services, leg, call, leg.media)
         self._live += 1
+        metrics.CALLS_LIVE.set(self._live)
         self._calls.create_task(self._serve(call_leg), name=f"call {call_leg.call_id}")
         self._spare_taken.set()
 
@@ -85,10 +88,19 @@ class Edge:
             call_leg.hang_up_now({}, by="edge", reason="internal error")
         finally:
             self._live -= 1
+            metrics.CALLS_LIVE.set(self._live)
             if self._agent.draining and not self._live:
                 self._drained.set()
 
     # ------------------------------------------------------------------ life
+
+    def not_ready(self) -> str:
+        """Why no new call can be taken; empty when one can."""
+        if self._agent.draining:
+            return "draining"
+        if not self._links.spare_ready:
+            return "no worker"
+        return ""
 
     def stop(self) -> None:
         """Drain; called again, end at once."""
@@ -115,6 +127,7 @@ class Edge:
             workers=list(self._links.urls),
         )
         announce_ready()
+        metrics.CALL_SLOTS.set(self._agent.call_limit)
         try:
             async with asyncio.TaskGroup() as group:
                 background = [
@@ -149,6 +162,7 @@ class Edge:
         while True:
             self._spare_taken.clear()
             await self._links.prepare()
+            metrics.EDGES_READY.set(not self.not_ready())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SPARE_CHECK_S):
                     await self._spare_taken.wait()
@@ -201,7 +215,8 @@ async def run_edge(settings: Settings, *, realtime: bool = True, signals: bool =
     edge = Edge(settings)
     _log.info("edge_scheduling", realtime=realtime and use_realtime_priority())
     with _signal_handlers(edge.stop) if signals else contextlib.nullcontext():
-        await edge.run()
+        async with unless_shared(settings.metrics, edge.not_ready):
+            await edge.run()
 
 
 @contextlib.contextmanager

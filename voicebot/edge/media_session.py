@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from voicebot.config.settings import RtpSettings
@@ -67,6 +68,9 @@ class MediaSession:
             port_follow_packets=settings.port_follow_packets,
         )
         self.agreed: NegotiatedMedia | None = None
+        self.on_far_report: Callable[[float | None, int], None] | None = None
+        """Told of each RTCP report of the far end: the share it lost of our packets (None when it says
+        nothing about them) and how many we have sent."""
         self._ticks = 0
 
     def agree(self, media: NegotiatedMedia) -> None:
@@ -121,7 +125,14 @@ class MediaSession:
             self._port.send(datagram, remote)
 
     def _rtcp_datagram(self, datagram: bytes, address: str, port: int, arrival_us: int) -> None:  # noqa: ARG002 - the port of RTCP may be any
-        self.receive.rtcp(datagram, address, arrival_us)
+        packets = self.receive.rtcp(datagram, address, arrival_us)
+        if self.on_far_report is None:
+            return
+        sent = self.send.packetizer
+        for packet in packets:
+            if isinstance(packet, SenderReport | ReceiverReport):
+                ours = (b.fraction_lost / 256 for b in packet.report_blocks if b.ssrc == sent.ssrc)
+                self.on_far_report(next(ours, None), sent.packet_count)
 
     def _send_report(self, now_us: int) -> None:
         remote = self.receive.remote

@@ -10,7 +10,7 @@ from voicebot.core.errors import MalformedRtpError
 from voicebot.edge.signalling import NegotiatedMedia
 from voicebot.rtp.jitter_buffer import FrameKind, InsertResult, JitterBuffer, JitterFrame, ReadMode
 from voicebot.rtp.packet import COMFORT_NOISE, PCMA, PCMU, RtpPacket, parse_rtp
-from voicebot.rtp.rtcp import SenderReport, parse_rtcp
+from voicebot.rtp.rtcp import RtcpPacket, SenderReport, parse_rtcp
 from voicebot.rtp.source_guard import SourceGuard, SourceVerdict
 from voicebot.rtp.stream_stats import StreamStatistics
 from voicebot.rtp.telephone_event import DtmfPressed, DtmfReleased, TelephoneEventDecoder
@@ -198,19 +198,20 @@ class ReceivePath:
 
     # ------------------------------------------------------------------ RTCP and figures
 
-    def rtcp(self, datagram: bytes, address: str, arrival_us: int) -> None:
-        """One datagram of the RTCP port."""
+    def rtcp(self, datagram: bytes, address: str, arrival_us: int) -> tuple[RtcpPacket, ...]:
+        """One datagram of the RTCP port; gives what was in it, nothing when it does not count."""
         if self._guard is None or not self._guard.check_rtcp(address):
             self.counters["foreign"] += 1
-            return
+            return ()
         try:
             packets = parse_rtcp(datagram)
         except MalformedRtpError:
             self.counters["malformed"] += 1
-            return
+            return ()
         for packet in packets:
             if isinstance(packet, SenderReport):
                 self._statistics.receive_sender_report(packet, arrival_us)
+        return packets
 
     @property
     def statistics(self) -> StreamStatistics:

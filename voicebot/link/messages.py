@@ -183,12 +183,16 @@ class Held(_Message, frozen=True, tag="held"):
 
 
 class Stop(_Message, frozen=True, tag="stop"):
-    """The call leg is over; last message of the edge."""
+    """The call leg is over; last message of the edge.
+
+    ``recording_partial``: there should be a recording, and audio is missing in it.
+    """
 
     reason: str
     ended_by: EndedBy = "caller"
     sip_code: int = 0
     stats: Stats | None = None
+    recording_partial: bool = False
 
 
 class Heartbeat(_Message, frozen=True, tag="heartbeat"):

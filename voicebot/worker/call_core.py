@@ -212,6 +212,11 @@ class CallCore:
         """Whether the call has ended."""
         return self._over
 
+    @property
+    def echo_return_loss_db(self) -> float | None:
+        """How much weaker the bot's voice comes back; None when it does not, or it is not known."""
+        return self._listener.echo_return_loss_db
+
     # ------------------------------------------------------------ inputs
 
     def handle(self, item: FromEdge | Input | Event, now_ms: float) -> list[Effect]:

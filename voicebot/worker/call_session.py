@@ -26,8 +26,10 @@ from voicebot.link.codec import FromEdge
 from voicebot.link.messages import LegAudio, Start, Stop
 from voicebot.link.server import WorkerLink
 from voicebot.session.redaction import redact_text
+from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
 from voicebot.worker.call_core import CallCore, Dialogue
+from voicebot.worker.call_meter import CallMeter
 from voicebot.worker.call_watch import CallWatch
 from voicebot.worker.effects import (
     AskAhead,
@@ -161,6 +163,7 @@ class CallSession:
         watch: CallWatch | None = None,
     ) -> None:
         self._watch = watch or CallWatch()
+        self._meter = CallMeter()
         self._link = link
         self._core = core
         self._engines = engines
@@ -175,6 +178,11 @@ class CallSession:
         self._end: EndCall | None = None
         self._replaced = False
         self._log = get_logger()
+
+    @property
+    def inbox_depth(self) -> int:
+        """Messages that wait to be handled."""
+        return self._inbox.qsize()
 
     async def run(self) -> None:
         """Serve the call until it is over; never raises for what one call did."""
@@ -194,6 +202,7 @@ class CallSession:
                 self._recogniser.cancel()
             end = self._end or EndCall("taken over" if self._replaced else "worker stopped", None)
             self._watch.ended(end.reason)
+            self._meter.line(self._core.echo_return_loss_db)
             if await self._journal.ended(end.reason, end.stop):
                 self._watch.closed()
 
@@ -214,6 +223,7 @@ class CallSession:
                 await self._take_over(item)
             if not (self._core.listens_to_secret and isinstance(item, Heard)):
                 self._watch.item(item)
+            self._meter.see(item, self._clock_ms())
             await self._carry_out(self._core.handle(item, self._clock_ms()), tasks)
 
     def _command(self, command: ConsoleCommand) -> None:
@@ -227,6 +237,7 @@ class CallSession:
         state = await self._journal.taken_over(start)
         if state is not None:
             self._core.take_over(self._restore(start, state), state)
+        metrics.TAKEOVERS.labels("restored" if state is not None else "anew").inc()
         self._log.info("call_taken_over", restored=state is not None, lease=start.resume.lease)
 
     async def _read_link(self) -> None:
@@ -239,6 +250,7 @@ class CallSession:
         for effect in effects:
             if self._replaced:
                 return  # what follows from a turn that could not be stored is not ours to do
+            self._meter.see(effect, self._clock_ms())
             match effect:
                 case ToEdge():
                     await self._link.send(effect.message)
@@ -378,6 +390,7 @@ class CallSession:
         except StaleLeaseError:
             await self._fall_silent()
         except (TimeoutError, SessionStoreError) as error:
+            metrics.STORE_LATE.inc()
             self._log.error("not_stored_in_time", error=repr(error))
 
     async def _measured(self, turn: TurnMeasured) -> None:

@@ -140,6 +140,10 @@ class LiveCalls:
         except SessionStoreError as error:
             self._log.error("handoffs_not_closed", call_id=call_id, error=str(error))
 
+    async def waiting(self) -> int:
+        """Callers who wait for a person, in all workers of this data directory."""
+        return 0 if self._store is None else len(await asyncio.to_thread(places_of, self._store))
+
     async def record(self, news: HandoffNews) -> None:
         """Keep the queue's record up to date; a slow disk does not hold the call up."""
         if self._store is not None:

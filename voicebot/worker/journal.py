@@ -243,6 +243,7 @@ class CallJournal:
             turns=len(self._turns),
             transcript=transcript_of(self._turns),
             recording=start.recording,
+            recording_partial=stop is not None and stop.recording_partial,
             line={k: v for k, v in stats.items() if k != "type"},
             latency=latency_of(self._turns),
             workers=self._workers,

@@ -104,6 +104,11 @@ class Listener:
         return self._endpointer.in_turn
 
     @property
+    def echo_return_loss_db(self) -> float | None:
+        """How much weaker our voice comes back; None when it does not, or it is not known."""
+        return self._echo.return_loss_db
+
+    @property
     def listening(self) -> Listen | None:
         """What the dialogue waits for, None when for nothing."""
         return self._listen

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import functools
 import signal
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from voicebot.asr.pool import RecogniserPool
 from voicebot.asr.protocol import RecogniserFactory
 from voicebot.config.settings import Settings
 from voicebot.core.delivery import Delivery
+from voicebot.core.errors import SessionStoreError
 from voicebot.dialogue.fixed_texts import fixed_texts
 from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.manner import PLAIN
@@ -22,12 +23,16 @@ from voicebot.dialogue.program import CompiledDialplan
 from voicebot.handoff.hold_music import hold_music
 from voicebot.link.server import LinkServer, WorkerLink
 from voicebot.llm.build import build_chat_model
+from voicebot.llm.metered import MeteredModel
 from voicebot.session.call_detail_record import CallDetailLog
+from voicebot.session.journalled_store import JournalledSessionStore
 from voicebot.session.open_store import session_store
-from voicebot.session.store import SessionStore
+from voicebot.telemetry import metrics
+from voicebot.telemetry.health_server import unless_shared
 from voicebot.telemetry.log import get_logger
 from voicebot.telemetry.readiness import announce_ready
 from voicebot.tts.build import build_renderer
+from voicebot.tts.renderer import SpeechRenderer
 from voicebot.tts.warming import PromptWarmer, WarmingProgress
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.voice_activity import VoiceActivity
@@ -39,9 +44,11 @@ from voicebot.worker.hearing import Ears
 from voicebot.worker.journal import CallJournal
 from voicebot.worker.plan_shelf import PlanShelf
 from voicebot.worker.speaking import SpeakingPool, fixed_prompt
+from voicebot.worker.worker_gauges import CacheCounts, sample_for_ever
 
 PROMPT_FOLDER: Final = "prompts"
 RECORD_GRACE_S: Final = 0.3  # a takeover that came in the last moment is in the store by then
+HANDOFF_SAMPLE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +59,11 @@ class Worker:
     plans: PlanShelf
     recognisers: RecogniserPool
     speaking: SpeakingPool
-    store: SessionStore
+    store: JournalledSessionStore
     records: CallDetailLog
     live: LiveCalls
+    renderer: SpeechRenderer
+    sessions: set[CallSession] = field(default_factory=set)
 
     async def serve(self, link: WorkerLink) -> None:
         """Serve one call."""
@@ -76,7 +85,40 @@ class Worker:
         grace_s = self.settings.link.resume_grace_ms / 1000 + RECORD_GRACE_S
         journal = CallJournal(self.store, self.records, used.plan.name, grace_s)
         watch = self.live.watch()
-        await CallSession(link, core, engines, journal, used.restore, watch=watch).run()
+        session = CallSession(link, core, engines, journal, used.restore, watch=watch)
+        self.sessions.add(session)
+        metrics.WORKER_CALLS.set(len(self.sessions))
+        try:
+            await session.run()
+        finally:
+            self.sessions.discard(session)
+            metrics.WORKER_CALLS.set(len(self.sessions))
+
+    async def meter(self) -> None:
+        """Sample what is going on, for ever."""
+        cache = CacheCounts()
+        queues: dict[str, Callable[[], int]] = {
+            "inbox": lambda: max((s.inbox_depth for s in self.sessions), default=0),
+            "recogniser": lambda: self.recognisers.waiting,
+            "speaking": lambda: self.renderer.live_renders,
+        }
+
+        def sample() -> None:
+            for name, depth in queues.items():
+                metrics.QUEUE_DEPTH.labels(name).set(depth())
+            stats = self.renderer.cache_stats()
+            cache.take(stats.hits, stats.misses, stats.size_bytes)
+            metrics.STORE_DEGRADED.set(self.store.degraded)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sample_for_ever(sample))
+            group.create_task(self._meter_handoffs())
+
+    async def _meter_handoffs(self) -> None:
+        while True:
+            await asyncio.sleep(HANDOFF_SAMPLE_S)
+            with contextlib.suppress(SessionStoreError):
+                metrics.HANDOFFS_WAITING.set(await self.live.waiting())
 
     async def _speak(
         self, plan: CompiledDialplan, text: str, delivery: Delivery
@@ -101,8 +143,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     """
     log = get_logger()
     library = await asyncio.to_thread(PlanLibrary, settings.dialplan)
+    model = build_chat_model(settings.llm)
     plans = PlanShelf(
-        library, build_chat_model(settings.llm), settings.tools.allowed_hosts, settings.dialplan_at
+        library,
+        MeteredModel(model) if model is not None else None,
+        settings.tools.allowed_hosts,
+        settings.dialplan_at,
     )
     plan = library.plan
     prompts_dir = settings.data_dir / PROMPT_FOLDER
@@ -122,8 +168,11 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     watching = asyncio.create_task(plans.watch())
     try:
         records = CallDetailLog(settings.data_dir)
-        yield Worker(settings, plans, recognisers, speaking, store, records, live)
+        worker = Worker(settings, plans, recognisers, speaking, store, records, live, renderer)
+        metering = asyncio.create_task(worker.meter())
+        yield worker
     finally:
+        metering.cancel()
         watching.cancel()
         live.close()
         warmer.stop()
@@ -165,7 +214,9 @@ async def run_worker(settings: Settings) -> None:
     link = settings.link
     async with open_worker(settings) as worker:
         server = LinkServer(link.host, link.port, worker.serve, heartbeat_ms=link.heartbeat_ms)
-        async with server:
+        health = unless_shared(settings.metrics, lambda: "stopping" if stop.is_set() else "")
+        async with server, health:
+            metrics.WORKERS_READY.set(1)
             get_logger().info("worker_ready", host=link.host, port=link.port)
             announce_ready()
             await stop.wait()
