@@ -86,7 +86,9 @@ class EdgeProgram:
         self._started = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._started.wait(90):
+        atexit.register(self.stop)  # also when a test is stopped by its time limit while waiting here
+        if not self._started.wait(50):
+            self.stop()
             raise AssertionError("edge did not start:\n" + "\n".join(self.lines))
 
     def _read(self):
@@ -143,6 +145,7 @@ class EdgeProgram:
                     self.process.wait(5)
                 except subprocess.TimeoutExpired:
                     self.process.kill()
+        atexit.unregister(self.stop)
         self._reader.join(2)
         self.process.stderr.close()
         return self.process.wait()
@@ -155,7 +158,6 @@ def shared_edge(name: str, **sections) -> EdgeProgram:
     """One program for all tests of that name: starting one costs more than a call."""
     if name not in _SHARED or not _SHARED[name].alive:
         _SHARED[name] = EdgeProgram(**sections)
-        atexit.register(_SHARED[name].stop)
     return _SHARED[name]
 
 
