@@ -245,6 +245,8 @@ def test_accept_goes_to_the_first_and_tells_the_worker(tmp_path):
         assert browser.post("/api/handoffs/none/accept", headers=csrf).status_code == 404
         assert browser.post("/api/handoffs/h1/decline", headers=csrf).status_code == 200
         assert hub.store.get("h1").state == "waiting"
+        assert [w["handoff_id"] for w in browser.get("/api/waiting").json()["waiting"]] == []
+        assert browser.post("/api/handoffs/h1/accept", headers=csrf).status_code == 403
         acts = [json.loads(line)["did"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
         assert acts == ["accepted", "declined"]
 
@@ -267,3 +269,21 @@ def test_a_supervisor_whispers_and_hangs_up(tmp_path):
         assert browser.post("/api/handoffs/h1/take-back", headers=csrf).status_code == 200
         assert browser.post("/api/calls/c9/hang-up", headers=csrf).status_code == 410
         assert sent == ["hang_up", "take_back"]
+
+
+def test_agents_see_whom_they_can_help_and_status_survives_a_restart(tmp_path):
+    """A caller who needs a skill is there for supervisors and for those who have it."""
+    with client(tmp_path) as browser:
+        csrf = {"X-CSRF-Token": log_in(browser, "agent")}
+        store = browser.app.state.hub.store
+        store.join(context("h1", "c1"), priority="normal", skills=("fraud",))
+        store.join(context("h2", "c2"), priority="normal")
+        assert [w["handoff_id"] for w in browser.get("/api/waiting").json()["waiting"]] == ["h2"]
+        assert browser.post("/api/handoffs/h1/accept", headers=csrf).status_code == 403
+        body = {"status": "available"}
+        assert browser.post("/api/agent/status", json=body, headers=csrf).status_code == 200
+    with client(tmp_path) as browser:
+        log_in(browser, "supervisor")
+        seen = browser.get("/api/waiting").json()
+        assert [w["handoff_id"] for w in seen["waiting"]] == ["h1", "h2"]
+        assert seen["agents"] == {"agent": "available"}

@@ -1,13 +1,17 @@
 """Who waits, who takes whom, and that it all survives a restart."""
 
 import concurrent.futures
+import contextlib
+import sqlite3
 import time
 
 import pytest
 
 from voicebot.core.errors import SessionStoreError
 from voicebot.handoff.context import HandoffContext
+from voicebot.handoff.live_queue import queue_on_disk
 from voicebot.handoff.queue import (
+    DEFAULT_HANDLE_MS,
     Agent,
     Announce,
     CallerQueue,
@@ -17,7 +21,7 @@ from voicebot.handoff.queue import (
     QueueRules,
 )
 from voicebot.handoff.queue_store import HandoffStore
-from voicebot.worker.call_watch import places_of
+from voicebot.worker.waiting_calls import WaitingCalls
 
 
 def queue(**rules):
@@ -81,7 +85,7 @@ def test_time_brings_announcements_a_call_back_and_overflow():
     assert waiting.due(29_999) == []
     assert waiting.due(30_000) == [Announce("h1", 1, None)]
     assert waiting.due(30_001) == []
-    assert waiting.due(60_000) == [OfferCallback("h1"), Announce("h1", 1, None)]
+    assert waiting.due(60_000) == [OfferCallback("h1")]
     assert waiting.due(90_000) == [Overflow("h1", "fraud")]
     assert waiting.waiting() == []
 
@@ -176,17 +180,83 @@ def test_a_file_that_is_no_database_is_a_store_error(tmp_path):
 
 
 def test_places_and_waits_come_from_the_record(tmp_path):
-    """Per queue, priority first; the wait is known once three conversations are."""
+    """Per queue, priority first; the wait is known once three conversations and a colleague are."""
     store = HandoffStore(tmp_path)
+    now_s = time.time()
     for number in range(3):
         store.join(context(f"old{number}", "gone"), priority="normal", now_s=0.0)
-        store.claim(f"old{number}", "ann", now_s=time.time() - 60)
+        store.claim(f"old{number}", "ann", now_s=now_s - 60)
         store.end(f"old{number}", "bridged", "done", 200)
-    store.join(context("h1", "c1"), priority="normal", now_s=1.0)
-    store.join(context("h2", "c2"), priority="high", now_s=2.0)
-    store.join(context("h3", "c3", "fraud"), priority="normal", now_s=3.0)
-    store.join(context("h4", "c4"), priority="normal", now_s=4.0)
+    store.join(context("h1", "c1"), priority="normal", now_s=now_s - 4)
+    store.join(context("h2", "c2"), priority="high", now_s=now_s - 3)
+    store.join(context("h3", "c3", "fraud"), priority="normal", skills=["fraud"], now_s=now_s - 2)
+    store.join(context("h4", "c4"), priority="normal", now_s=now_s - 1)
     store.claim("h4", "ann")
-    places = places_of(store)
-    assert {call: place for call, (place, _) in places.items()} == {"c2": 1, "c1": 2, "c3": 1}
-    assert 58 <= places["c2"][1] <= 65 and places["c3"][1] is None
+    store.set_agent(Agent("ann", "available", frozenset({"fraud"})))
+    waiting, leaving = queue_on_disk(HandoffStore(tmp_path))
+    places = {name: waiting.position(name) for name in ("h1", "h2", "h3", "h4")}
+    assert places == {"h1": 2, "h2": 1, "h3": 1, "h4": None} and leaving == []
+    assert waiting.agents() == [Agent("ann", "busy", frozenset({"fraud"}))]
+    assert 110_000 <= waiting.estimated_wait_ms("h1") <= 130_000
+    assert waiting.estimated_wait_ms("h3") == DEFAULT_HANDLE_MS
+
+
+def test_who_declines_is_not_asked_again_even_after_a_restart(tmp_path):
+    store = HandoffStore(tmp_path)
+    store.join(context("h1"), priority="normal")
+    store.set_agent(Agent("ann", "available"))
+    store.set_agent(Agent("bob", "available"))
+    assert store.claim("h1", "ann") and store.decline("h1", "ann")
+    waiting, _ = queue_on_disk(HandoffStore(tmp_path))
+    assert waiting.offers("ann") == [] and [e.handoff_id for e in waiting.offers("bob")] == ["h1"]
+    store.talking("h1")
+    assert not store.decline("h1", "bob") and not store.decline("h9", "bob")
+
+
+def test_a_file_of_an_earlier_version_gets_its_new_columns(tmp_path):
+    old = "CREATE TABLE handoffs (handoff_id TEXT PRIMARY KEY, queue TEXT, priority TEXT, state TEXT,"
+    old += (
+        " joined_s REAL, taken_by TEXT DEFAULT '', taken_s REAL, ended_s REAL, outcome TEXT DEFAULT '',"
+    )
+    old += " reason TEXT DEFAULT '', code INTEGER DEFAULT 0, note TEXT DEFAULT '', context TEXT)"
+    with contextlib.closing(sqlite3.connect(tmp_path / "handoffs.db")) as db:
+        db.execute(old)
+    store = HandoffStore(tmp_path)
+    store.join(context("h1"), priority="normal", skills=("fraud",))
+    assert store.get("h1").skills == ("fraud",)
+
+
+def told(commands):
+    return [(call, c.command, c.position, c.uri) for call, c in commands]
+
+
+def test_the_callers_of_a_worker_are_told_what_is_due(tmp_path):
+    """Place, call back, overflow, each at its time; callers of other workers are not ours to tell."""
+    store = HandoffStore(tmp_path)
+    rules = QueueRules("general", callback_after_ms=50_000, overflow_after_ms=100_000, overflow="fraud")
+    now_s = 1000.0
+    store.join(context("h1", "c1"), priority="normal", now_s=now_s)
+    store.join(context("h2", "c2"), priority="normal", now_s=now_s)
+    waiting = WaitingCalls(store, lambda: (rules,), lambda: now_s)
+    assert waiting.look({"h2": "c2"}) == []
+    now_s += 30
+    assert told(waiting.look({"h2": "c2"})) == [("c2", "place", 2, "")]
+    now_s += 1
+    assert waiting.look({"h2": "c2"}) == []
+    now_s += 20
+    assert told(waiting.look({"h2": "c2"})) == [("c2", "offer_callback", 0, "")]
+    now_s += 28
+    assert waiting.look({"h2": "c2"}) == []
+    now_s += 22
+    assert told(waiting.look({"h2": "c2"})) == [("c2", "overflow", 0, "fraud")]
+    store.move("h2", "fraud", ("fraud",))
+    assert store.get("h2").queue == "fraud" and store.get("h2").skills == ("fraud",)
+
+
+def test_the_last_of_a_full_queue_overflows(tmp_path):
+    store = HandoffStore(tmp_path)
+    rules = QueueRules("general", max_waiting=1, overflow="fraud")
+    store.join(context("h1", "c1"), priority="normal", now_s=10.0)
+    store.join(context("h2", "c2"), priority="normal", now_s=11.0)
+    waiting = WaitingCalls(store, lambda: (rules,), lambda: 12.0)
+    assert told(waiting.look({"h1": "c1", "h2": "c2"})) == [("c2", "overflow", 0, "fraud")]

@@ -1,5 +1,7 @@
 """A call core whose transfers go by the handoff machine."""
 
+from dataclasses import replace
+
 import msgspec
 
 from voicebot.config.settings import BudgetSettings, HandoffSettings, TurnSettings
@@ -83,12 +85,17 @@ class Quiet:  # a detector that hears nothing
 
 
 def call(
-    mode="warm", agents="sip", may_call=lambda uri: "", may_call_back=lambda number: True, start=True
+    mode="warm",
+    agents="sip",
+    may_call=lambda uri: "",
+    may_call_back=lambda number: True,
+    start=True,
+    queues=(),
 ):
     script = Script(mode)
     rules = HandoffRules(
         HandoffSettings(agents=agents),
-        (QueueTarget("general", (DESK,), "warm"),),
+        queues or (QueueTarget("general", (DESK,), "warm"),),
         sensitive=frozenset({"passcode"}),
         may_call=may_call,
         may_call_back=may_call_back,
@@ -199,35 +206,91 @@ def test_the_console_accepts_takes_back_and_hangs_up():
     assert core.handle(ConsoleCommand("nonsense"), 8001.0) == []
 
 
+def texts(effects):
+    return [s.text for s in of(effects, BeginSynthesis)]
+
+
 def test_a_waiting_caller_hears_the_place_and_may_ask_to_be_called_back():
-    """Announcement between two pieces of music; the key ends the call with the number read back."""
+    """Announcement between two pieces of music; the number is confirmed before the call ends."""
     core, script, _ = call(agents="console")
-    effects = core.handle(ConsoleCommand("place", position=2, wait_s=170), 5000.0)
+    place = ConsoleCommand("place", position=2, wait_s=170)
+    effects = core.handle(place, 5000.0)
     (speech,) = of(effects, BeginSynthesis)
-    assert speech.text == (
-        "You are number 2 in the queue. The wait is about 3 minutes. Press 2 to be called back instead."
-    )
+    assert speech.text == "You are number 2 in the queue. The wait is about 3 minutes."
     effects = core.handle(SpeechDone(speech.utterance, "no voice"), 5001.0)
     assert [s.delivery.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
-    effects = core.handle(Dtmf(digit="2"), 6000.0)
+    assert core.handle(Dtmf(digit="2"), 5500.0) == []  # not offered yet
+    offer = "If you would rather be called back, press 2."
+    assert texts(core.handle(ConsoleCommand("offer_callback"), 6000.0)) == [offer]
+    question = "We would call you back on plus 4 4 2 0 7. Press 1 for yes, or 2 to go on waiting."
+    assert texts(core.handle(Dtmf(digit="2"), 6100.0)) == [question]
+    assert texts(core.handle(Dtmf(digit="2"), 6200.0)) == [""]  # music
+    assert texts(core.handle(place, 6300.0))[0].endswith(offer)
+    assert texts(core.handle(Dtmf(digit="2"), 6400.0)) == [question]
+    effects = core.handle(Dtmf(digit="1"), 6500.0)
     assert [(n.stage, n.outcome) for n in of(effects, HandoffNews)] == [
         ("callback", ""),
         ("end", "returned"),
     ]
     (goodbye,) = of(effects, BeginSynthesis)
     assert goodbye.text == "We will call you back on plus 4 4 2 0 7. Goodbye."
-    core.handle(SpeechAudio(goodbye.utterance, b"\xff" * 80), 6010.0)
-    core.handle(SpeechDone(goodbye.utterance), 6011.0)
+    core.handle(SpeechAudio(goodbye.utterance, b"\xff" * 80), 6510.0)
+    core.handle(SpeechDone(goodbye.utterance), 6511.0)
     done = Played(utterance=goodbye.utterance, played_ms=10, finished=True)
-    assert sent(core.handle(done, 6100.0), Hangup)
+    assert sent(core.handle(done, 6600.0), Hangup)
     assert not [e for e in script.told if isinstance(e, TransferFinished)]
 
 
 def test_no_call_back_for_numbers_that_may_not_be_called():
     core, _, _ = call(agents="console", may_call_back=lambda number: False)
-    effects = core.handle(ConsoleCommand("place", position=1), 5000.0)
-    assert [s.text for s in of(effects, BeginSynthesis)] == ["You are next."]
+    assert core.handle(ConsoleCommand("offer_callback"), 4000.0) == []
+    assert texts(core.handle(ConsoleCommand("place", position=1), 5000.0)) == ["You are next."]
     assert core.handle(Dtmf(digit="2"), 6000.0) == []
+
+
+GENERAL = QueueTarget("general", (DESK,), "warm")
+NIGHT = QueueTarget("night", ("sip:night@127.0.0.1",), "warm", skills=("night",))
+
+
+def test_a_wait_that_is_too_long_goes_on_in_another_queue():
+    """Same handoff, the new queue's skills and targets, nothing said to the dialogue."""
+    core, script, effects = call(agents="console", queues=(GENERAL, NIGHT))
+    (begin,) = [n for n in of(effects, HandoffNews) if n.stage == "begin"]
+    effects = core.handle(ConsoleCommand("overflow", uri="night"), 9000.0)
+    moved, waits = of(effects, HandoffNews)
+    assert (moved.stage, moved.detail, moved.skills) == ("moved", "night", ("night",))
+    assert (waits.stage, waits.handoff_id) == ("waiting", begin.handoff_id)
+    due = core.next_deadline_ms()
+    (dial,) = sent(core.advance(due), Dial)
+    assert dial.uri == "sip:night@127.0.0.1"
+    assert not [e for e in script.told if isinstance(e, TransferFinished)]
+
+
+def test_a_wait_without_another_queue_ends_at_the_bot():
+    core, script, _ = call(agents="console")
+    core.handle(ConsoleCommand("overflow"), 9000.0)
+    assert (script.told[-1].outcome, script.told[-1].reason) == ("returned", "nobody accepted in time")
+
+
+def test_a_closed_queue_rings_nowhere():
+    """Back to the bot at once, or on to the queue that is open."""
+    closed = replace(GENERAL, closed=True)
+    _, script, effects = call(queues=(closed, NIGHT))
+    assert not sent(effects, Dial) and not of(effects, HandoffNews)
+    assert (script.told[-1].outcome, script.told[-1].reason) == ("returned", "closed")
+    _, _, effects = call(queues=(replace(closed, overflow="night"), NIGHT))
+    assert [d.uri for d in sent(effects, Dial)] == ["sip:night@127.0.0.1"]
+
+
+def test_all_telephones_of_a_queue_ring_and_the_first_wins():
+    both = replace(GENERAL, uris=(DESK, "sip:2001@127.0.0.1"))
+    core, _, effects = call(queues=(both,))
+    first, second = sent(effects, Dial)
+    core.handle(Result(request=first.request, ok=True, code=200), 900.0)
+    core.handle(Result(request=second.request, ok=True, code=200), 950.0)
+    effects = core.handle(LegDtmf(leg=second.leg, digit="1"), 2000.0)
+    assert [u.leg for u in sent(effects, Unbridge)] == [first.leg]
+    assert [b.leg for b in sent(effects, Bridge)] == [second.leg]
 
 
 class Waits(Script):

@@ -263,6 +263,9 @@ class HandoffSettings(_Section):
     announce_s: float = Field(
         30.0, ge=0, description="a waiting caller hears the place so often; 0: never"
     )
+    callback_after_s: float = Field(
+        60.0, gt=0, description="then a waiting caller may ask to be called back"
+    )
     callback_digit: str = Field(
         "2", pattern=r"^[0-9*#]?$", description="asks for a call back while waiting; empty: not offered"
     )

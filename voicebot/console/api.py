@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -12,8 +12,9 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 
 from voicebot.console.audit import AuditLog
 from voicebot.console.guard import identity_of
-from voicebot.console.hub import Hub, waiting_public
+from voicebot.console.hub import Hub, may_take, waiting_public
 from voicebot.console.records import PAGE, Records, waveform
+from voicebot.handoff.queue import Agent, AgentStatus
 from voicebot.handoff.signing import token_opens
 
 MAX_BODY_BYTES: Final = 16_384
@@ -53,13 +54,13 @@ class Api:
 
     async def waiting(self, request: Request) -> Response:
         """Open handoffs in order of service, and people who want to be called back."""
-        del request
+        who = identity_of(request)
         callbacks = await asyncio.to_thread(self._hub.store.callbacks)
         return JSONResponse(
             {
-                "waiting": await asyncio.to_thread(self._hub.waiting),
+                "waiting": await asyncio.to_thread(self._hub.waiting, who),
                 "callbacks": [msgspec.to_builtins(c) for c in callbacks],
-                "agents": self._hub.agents,
+                "agents": await asyncio.to_thread(self._hub.agents),
             }
         )
 
@@ -157,6 +158,8 @@ class Api:
         address = _text(body, "sip", 200) or who.sip
         if not address:
             raise HTTPException(422, "your account has no telephone: say which one should ring")
+        if not may_take(row, who):
+            raise HTTPException(403, "this caller needs skills that your account has not")
         if not await asyncio.to_thread(self._hub.store.claim, row.handoff_id, who.name):
             raise HTTPException(409, "somebody else has taken this caller")
         sent = self._hub.command(
@@ -170,10 +173,11 @@ class Api:
         return JSONResponse({"ok": True})
 
     async def decline(self, request: Request) -> Response:
-        """Leave a caller to the others."""
+        """Leave a caller to the others; agents do not see him again."""
         row = await self._row(request)
-        if row.taken_by == identity_of(request).name:
-            await asyncio.to_thread(self._hub.store.put_back, row.handoff_id)
+        who = identity_of(request)
+        if not await asyncio.to_thread(self._hub.store.decline, row.handoff_id, who.name):
+            raise HTTPException(409, "this caller waits no longer")
         self._note(request, "declined", row.handoff_id)
         self._hub.tell({"event": "queue"})
         return JSONResponse({"ok": True})
@@ -217,8 +221,10 @@ class Api:
         status = _text(await _body(request), "status", 20)
         if status not in _STATUSES:
             raise HTTPException(422, f"status is one of {', '.join(sorted(_STATUSES))}")
-        self._hub.agents[identity_of(request).name] = status  # type: ignore[assignment]  # checked above
-        self._hub.tell({"event": "agents", "agents": self._hub.agents})
+        who = identity_of(request)
+        agent = Agent(who.name, cast(AgentStatus, status), frozenset(who.skills))
+        await asyncio.to_thread(self._hub.store.set_agent, agent)
+        self._hub.tell({"event": "agents", "agents": await asyncio.to_thread(self._hub.agents)})
         return JSONResponse({"ok": True})
 
     # ------------------------------------------------------------ parts

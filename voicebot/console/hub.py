@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
+from voicebot.console.accounts import Identity
 from voicebot.console.live_board import Event, LiveBoard
-from voicebot.handoff.queue import AgentStatus
+from voicebot.handoff.live_queue import queue_on_disk
 from voicebot.handoff.queue_store import HandoffRow, HandoffStore
 from voicebot.telemetry.live_feed import CONSOLE_SOCKET, LivePort
 
@@ -27,7 +28,6 @@ class Hub:
     def __init__(self, folder: Path, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.board = LiveBoard()
         self.store = HandoffStore(folder)
-        self.agents: dict[str, AgentStatus] = {}
         self._clock_s = clock_s
         self._feed = LivePort(folder, CONSOLE_SOCKET, self._on_event)
         self._watchers: set[asyncio.Queue[Event]] = set()
@@ -49,16 +49,23 @@ class Hub:
         """All live calls."""
         return self.board.calls(self._clock_s())
 
-    def waiting(self) -> list[Event]:
-        """All open handoffs in order of service, as the pages get them."""
+    def waiting(self, who: Identity) -> list[Event]:
+        """Open handoffs in order of service, as this person gets them.
+
+        Agents do not see callers whom they declined, or who need what they have not learned; supervisors
+        see everybody. Blocks: async callers use a thread.
+        """
         now_s = time.time()
-        rows = self.store.rows(open_only=True)
-        place = 0
-        found = []
-        for row in rows:
-            place += row.state == "waiting"
-            found.append(waiting_public(row, now_s, place if row.state == "waiting" else 0))
-        return found
+        queue, _ = queue_on_disk(self.store)
+        return [
+            waiting_public(row, now_s, queue.position(row.handoff_id) or 0)
+            for row in self.store.rows(open_only=True)
+            if may_take(row, who)
+        ]
+
+    def agents(self) -> dict[str, str]:
+        """Status by name of all colleagues who set one. Blocks: async callers use a thread."""
+        return {agent.name: agent.status for agent in self.store.agents() if agent.status != "offline"}
 
     def command(self, call_id: str, command: str, **more: Any) -> bool:
         """Tell the worker of a call to do something; False when nobody has that call."""
@@ -110,6 +117,13 @@ class Hub:
                 self.tell({"event": "queue"})
 
 
+def may_take(row: HandoffRow, who: Identity) -> bool:
+    """Whether this caller is one for this person."""
+    if who.may("supervisor") or row.taken_by == who.name:
+        return True
+    return who.name not in row.declined_by and set(row.skills) <= set(who.skills)
+
+
 def waiting_public(row: HandoffRow, now_s: float, position: int) -> Event:
     """A handoff as pages and API show it."""
     context = row.context
@@ -131,6 +145,7 @@ def waiting_public(row: HandoffRow, now_s: float, position: int) -> Event:
         "intent": context.intent,
         "verified": context.verified,
         "turns": [{"who": t.who, "text": t.text, "at_ms": t.at_ms} for t in context.turns],
+        "skills": list(row.skills),
         "slots": context.slots,
         "actions": [{"tool": a.tool, "outcome": a.outcome, "at_ms": a.at_ms} for a in context.actions],
         "outcome": row.outcome,

@@ -26,9 +26,27 @@ def spoken_number(caller: str) -> str:
 
 
 def spoken_position(position: int, wait_s: int | None) -> str:
-    """Where the caller stands in the queue; ``position`` counts from 1."""
-    where = "You are next." if position <= 1 else f"You are number {position} in the queue."
+    """Where the caller stands in the queue; ``position`` counts from 1, 0 is not told."""
+    where = "You are next." if position == 1 else f"You are number {position} in the queue."
+    if position <= 0:
+        where = "Thank you for waiting."
     if wait_s is None:
         return where
     minutes = max(1, round(wait_s / 60))
     return f"{where} The wait is about {minutes} minute{'s' if minutes > 1 else ''}."
+
+
+def spoken_callback_offer(digit: str) -> str:
+    """Asked after a while of waiting."""
+    return f"If you would rather be called back, press {digit}."
+
+
+def spoken_callback_question(number: str, *, yes: str, no: str) -> str:
+    """The number is confirmed before anything is noted."""
+    keys = f"Press {yes} for yes, or {no} to go on waiting."
+    return f"We would call you back on {spoken_number(number)}. {keys}"
+
+
+def spoken_callback_promise(number: str) -> str:
+    """The last words to a caller who will be called back."""
+    return f"We will call you back on {spoken_number(number)}. Goodbye."

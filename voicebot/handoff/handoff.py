@@ -271,6 +271,10 @@ class Handoff:
             return []
         return self._finish("returned", 0, reason)
 
+    def give_up(self, reason: str) -> list[Command]:
+        """Stop waiting in the console's queue."""
+        return self._finish("returned", 480, reason) if self._stage is Stage.WAITING else []
+
     def caller_gone(self) -> list[Command]:
         """The caller hung up: nobody is left to be put through."""
         if self.over:

@@ -8,7 +8,7 @@ Order of service: priority, then time of arrival. Times are milliseconds on one 
 back from disk keep their place because the clock is the time of day there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -28,6 +28,8 @@ class QueueRules:
         name: As in the dialplan.
         skills: What a colleague must be able to do.
         announce_every_ms: Position and wait are told this often.
+        tell_position: Whether the place is told.
+        tell_wait: Whether the estimated wait is told.
         callback_after_ms: Then the caller may ask to be called back instead.
         overflow_after_ms: Then the caller goes to ``overflow``.
         overflow: Another queue, or empty: back to the bot.
@@ -37,6 +39,8 @@ class QueueRules:
     name: str
     skills: frozenset[str] = frozenset()
     announce_every_ms: int | None = 30_000
+    tell_position: bool = True
+    tell_wait: bool = True
     callback_after_ms: int | None = 60_000
     overflow_after_ms: int | None = 300_000
     overflow: str = ""
@@ -68,7 +72,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the caller the place (from 1) and the wait in seconds (None: not known)."""
+    """Tell the caller the place (from 1; 0: not told) and the wait in seconds (None: not known)."""
 
     handoff_id: str
     position: int
@@ -98,13 +102,16 @@ class CallerQueue:
 
     Args:
         rules: One for each queue.
+        handle_ms: How long a conversation takes on average, by queue.
     """
 
-    def __init__(self, rules: Iterable[QueueRules]) -> None:
+    def __init__(
+        self, rules: Iterable[QueueRules], handle_ms: Mapping[str, float] | None = None
+    ) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self._entries: dict[str, Entry] = {}
         self._agents: dict[str, Agent] = {}
-        self._handle_ms: dict[str, float] = {}
+        self._handle_ms: dict[str, float] = dict(handle_ms or {})
 
     # ------------------------------------------------------------ callers
 
@@ -113,7 +120,7 @@ class CallerQueue:
         if entry.handoff_id in self._entries:
             return None
         rules = self._rule(entry.queue)
-        if len(self.waiting(entry.queue)) >= rules.max_waiting:
+        if not entry.taken_by and len(self.waiting(entry.queue)) >= rules.max_waiting:
             return Overflow(entry.handoff_id, rules.overflow)
         entry.announced_ms = max(entry.announced_ms, entry.joined_ms)
         self._entries[entry.handoff_id] = entry
@@ -222,6 +229,7 @@ class CallerQueue:
                 and not entry.callback_offered
             ):
                 entry.callback_offered = True
+                entry.announced_ms = now_ms  # one thing at a time
                 out.append(OfferCallback(entry.handoff_id))
             every_ms = rules.announce_every_ms
             if every_ms is not None and now_ms - entry.announced_ms >= every_ms:
@@ -229,8 +237,9 @@ class CallerQueue:
                 position = self.position(entry.handoff_id)
                 wait_ms = self.estimated_wait_ms(entry.handoff_id)
                 assert position is not None
-                wait_s = None if wait_ms is None else wait_ms // 1000
-                out.append(Announce(entry.handoff_id, position, wait_s))
+                wait_s = None if wait_ms is None or not rules.tell_wait else wait_ms // 1000
+                place = position if rules.tell_position else 0
+                out.append(Announce(entry.handoff_id, place, wait_s))
         return out
 
     def _rule(self, queue: str) -> QueueRules:

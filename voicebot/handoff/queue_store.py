@@ -8,7 +8,7 @@ timeout when the disk is slow): async callers use a thread.
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +16,7 @@ import msgspec
 
 from voicebot.core.errors import SessionStoreError
 from voicebot.handoff.context import HandoffContext
+from voicebot.handoff.queue import Agent
 
 State = Literal["waiting", "taken", "talking", "over"]
 FILE_NAME: Final = "handoffs.db"
@@ -27,7 +28,8 @@ CREATE TABLE IF NOT EXISTS handoffs (
   handoff_id TEXT PRIMARY KEY, queue TEXT NOT NULL, priority TEXT NOT NULL, state TEXT NOT NULL,
   joined_s REAL NOT NULL, taken_by TEXT NOT NULL DEFAULT '', taken_s REAL, ended_s REAL,
   outcome TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', code INTEGER NOT NULL DEFAULT 0,
-  note TEXT NOT NULL DEFAULT '', context TEXT NOT NULL
+  note TEXT NOT NULL DEFAULT '', context TEXT NOT NULL,
+  skills TEXT NOT NULL DEFAULT '[]', declined_by TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE INDEX IF NOT EXISTS handoffs_state ON handoffs (state, joined_s);
 CREATE TABLE IF NOT EXISTS callbacks (
@@ -35,10 +37,13 @@ CREATE TABLE IF NOT EXISTS callbacks (
   asked_s REAL NOT NULL, done_s REAL, done_by TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS callbacks_once ON callbacks (handoff_id);
+CREATE TABLE IF NOT EXISTS agents (
+  name TEXT PRIMARY KEY, status TEXT NOT NULL, skills TEXT NOT NULL DEFAULT '[]', since_s REAL NOT NULL
+) STRICT;
 """
 _FIELDS: Final = (
     "handoff_id, queue, priority, state, joined_s, taken_by, taken_s, ended_s, "
-    "outcome, reason, code, note, context"
+    "outcome, reason, code, note, context, skills, declined_by"
 )
 
 
@@ -58,6 +63,8 @@ class HandoffRow(msgspec.Struct, frozen=True, kw_only=True):
     code: int
     note: str
     context: HandoffContext
+    skills: tuple[str, ...] = ()
+    declined_by: tuple[str, ...] = ()
 
     def waited_s(self, now_s: float) -> float:
         """How long the caller waited, or has waited so far."""
@@ -90,6 +97,7 @@ class HandoffStore:
             with self._connection() as db:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(_TABLES)
+                _add_missing(db)
             self._path.chmod(0o600)
         except OSError as error:
             raise SessionStoreError(f"handoffs: {error}") from error
@@ -108,14 +116,22 @@ class HandoffStore:
         finally:
             db.close()
 
-    def join(self, context: HandoffContext, *, priority: str, now_s: float | None = None) -> None:
+    def join(
+        self,
+        context: HandoffContext,
+        *,
+        priority: str,
+        skills: Sequence[str] = (),
+        now_s: float | None = None,
+    ) -> None:
         """A caller waits from now on; joining twice changes nothing."""
         joined_s = time.time() if now_s is None else now_s
-        row = (context.handoff_id, context.queue, priority, joined_s, _json(context))
+        needed = msgspec.json.encode(skills).decode()
+        row = (context.handoff_id, context.queue, priority, joined_s, _json(context), needed)
         with self._connection() as db:
             db.execute(
-                "INSERT OR IGNORE INTO handoffs (handoff_id, queue, priority, state, joined_s, context)"
-                " VALUES (?, ?, ?, 'waiting', ?, ?)",
+                "INSERT OR IGNORE INTO handoffs (handoff_id, queue, priority, state, joined_s, context,"
+                " skills) VALUES (?, ?, ?, 'waiting', ?, ?, ?)",
                 row,
             )
 
@@ -139,6 +155,46 @@ class HandoffStore:
                 (handoff_id,),
             )
             return found.rowcount == 1
+
+    def move(self, handoff_id: str, queue: str, skills: Sequence[str]) -> None:
+        """A waiting caller goes on to another queue; who waited longer keeps that."""
+        with self._connection() as db:
+            db.execute(
+                "UPDATE handoffs SET queue = ?, skills = ?, declined_by = '[]'"
+                " WHERE handoff_id = ? AND state = 'waiting'",
+                (queue, msgspec.json.encode(skills).decode(), handoff_id),
+            )
+
+    def decline(self, handoff_id: str, agent: str) -> bool:
+        """Not this colleague; one who has taken the caller gives him back. False: nobody waits there."""
+        with self._connection() as db:
+            found = db.execute(
+                "UPDATE handoffs SET declined_by = json_insert(declined_by, '$[#]', ?1),"
+                " state = CASE WHEN taken_by = ?1 AND state = 'taken' THEN 'waiting' ELSE state END,"
+                " taken_s = CASE WHEN taken_by = ?1 AND state = 'taken' THEN NULL ELSE taken_s END,"
+                " taken_by = CASE WHEN taken_by = ?1 AND state = 'taken' THEN '' ELSE taken_by END"
+                " WHERE handoff_id = ?2 AND state IN ('waiting', 'taken')",
+                (agent, handoff_id),
+            )
+            return found.rowcount == 1
+
+    def set_agent(self, agent: Agent) -> None:
+        """A colleague came, left or changed status; kept for whoever starts next."""
+        skills = msgspec.json.encode(sorted(agent.skills)).decode()
+        with self._connection() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO agents (name, status, skills, since_s) VALUES (?, ?, ?, ?)",
+                (agent.name, agent.status, skills, time.time()),
+            )
+
+    def agents(self) -> list[Agent]:
+        """All that were seen, by name."""
+        with self._connection() as db:
+            rows = db.execute("SELECT name, status, skills FROM agents ORDER BY name").fetchall()
+        return [
+            Agent(name, status, frozenset(msgspec.json.decode(skills, type=list[str])))
+            for name, status, skills in rows
+        ]
 
     def talking(self, handoff_id: str) -> None:
         """Caller and colleague hear each other."""
@@ -243,6 +299,14 @@ class HandoffStore:
             return found.rowcount == 1
 
 
+def _add_missing(db: sqlite3.Connection) -> None:
+    """Columns that a file of an earlier version lacks."""
+    there = {row[1] for row in db.execute("PRAGMA table_info(handoffs)")}
+    for name in ("skills", "declined_by"):
+        if name not in there:
+            db.execute(f"ALTER TABLE handoffs ADD COLUMN {name} TEXT NOT NULL DEFAULT '[]'")
+
+
 def _json(context: HandoffContext) -> str:
     return msgspec.json.encode(context).decode("utf-8", "replace")
 
@@ -250,4 +314,6 @@ def _json(context: HandoffContext) -> str:
 def _row(values: tuple[object, ...]) -> HandoffRow:
     named = dict(zip(HandoffRow.__struct_fields__, values, strict=True))
     named["context"] = msgspec.json.decode(str(named["context"]), type=HandoffContext)
+    for name in ("skills", "declined_by"):
+        named[name] = msgspec.json.decode(str(named[name]), type=tuple[str, ...])
     return msgspec.convert(named, HandoffRow)

@@ -13,7 +13,7 @@ import binascii
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from voicebot.config.settings import HandoffSettings
 from voicebot.core.errors import SessionStoreError
 from voicebot.dialogue.actions import StoreTurn
 from voicebot.handoff.context import HandoffContext
+from voicebot.handoff.queue import QueueRules
 from voicebot.handoff.queue_store import HandoffStore
 from voicebot.handoff.signing import SIGNATURE_HEADER, issue_token, sign_body
 from voicebot.link.binary_media import CallerAudio, SentAudio
@@ -31,6 +32,7 @@ from voicebot.link.messages import Start, Stats
 from voicebot.telemetry.live_feed import LivePort, worker_socket_name
 from voicebot.telemetry.log import get_logger
 from voicebot.worker.effects import ConsoleCommand, HandoffNews, Heard
+from voicebot.worker.waiting_calls import LOOK_EVERY_S, WaitingCalls
 
 WEBHOOK_LIMIT_S: Final = 3.0
 TOKEN_LIFE_S: Final = 3600
@@ -62,28 +64,23 @@ class CallWatch:
         """The call is over everywhere."""
 
 
-def places_of(store: HandoffStore) -> dict[str, tuple[int, int | None]]:
-    """Place in its queue (from 1) and estimated wait in seconds of each call that waits."""
-    places: dict[str, tuple[int, int | None]] = {}
-    ahead: dict[str, int] = {}
-    for row in store.rows(open_only=True):
-        if row.state == "waiting":
-            position = ahead[row.queue] = ahead.get(row.queue, 0) + 1
-            took_s = store.average_talk_s(row.queue)
-            places[row.context.call_id] = (position, None if took_s is None else int(position * took_s))
-    return places
-
-
 class LiveCalls:
     """The watched calls of one worker.
 
     Args:
         folder: The data directory.
         settings: Webhook of the handoffs.
+        queue_rules: Of the dialplan's queues, as they are now.
     """
 
-    def __init__(self, folder: Path, settings: HandoffSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: HandoffSettings,
+        queue_rules: Callable[[], Sequence[QueueRules]] = tuple,
+    ) -> None:
         self._settings = settings
+        self._queue_rules = queue_rules
         self._folder = folder
         self._feed = LivePort(folder, worker_socket_name(), self._on_command)
         self._calls: dict[str, LiveWatch] = {}
@@ -100,8 +97,9 @@ class LiveCalls:
         except (OSError, SessionStoreError) as error:
             self._log.error("live_feed_not_open", error=str(error))
             return
-        if self._settings.agents == "console" and self._settings.announce_s > 0:
-            self._background(self._announce(self._store))
+        if self._settings.agents == "console":
+            waiting = WaitingCalls(self._store, self._queue_rules)
+            self._background(self._look_after_the_waiting(waiting))
 
     def close(self) -> None:
         """Close the feed."""
@@ -156,17 +154,20 @@ class LiveCalls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _announce(self, store: HandoffStore) -> None:
+    async def _look_after_the_waiting(self, waiting: WaitingCalls) -> None:
         while True:
-            await asyncio.sleep(self._settings.announce_s)
-            try:
-                places = await asyncio.to_thread(places_of, store)
-            except SessionStoreError as error:
-                self._log.error("places_not_read", error=str(error))
+            await asyncio.sleep(LOOK_EVERY_S)
+            ours = {w.waits_as: name for name, w in self._calls.items() if w.waits_as}
+            if not ours:
                 continue
-            for call_id, (position, wait_s) in places.items():
+            try:
+                async with self._in_order:  # who has just joined is in the record
+                    commands = await asyncio.to_thread(waiting.look, ours)
+            except SessionStoreError as error:
+                self._log.error("queue_not_read", error=str(error))
+                continue
+            for call_id, command in commands:
                 if call_id in self._calls:
-                    command = ConsoleCommand("place", position=position, wait_s=wait_s)
                     self._calls[call_id].command(command)
 
     async def _write(self, store: HandoffStore, news: HandoffNews) -> None:
@@ -177,7 +178,11 @@ class LiveCalls:
     async def _write_one(self, store: HandoffStore, news: HandoffNews) -> None:
         try:
             if news.context is not None:
-                await asyncio.to_thread(store.join, news.context, priority=news.priority)
+                await asyncio.to_thread(
+                    store.join, news.context, priority=news.priority, skills=news.skills
+                )
+            elif news.stage == "moved":
+                await asyncio.to_thread(store.move, news.handoff_id, news.detail, news.skills)
             elif news.stage == "callback":
                 row = await asyncio.to_thread(store.get, news.handoff_id)
                 queue = row.queue if row is not None else ""
@@ -239,6 +244,7 @@ class LiveWatch(CallWatch):
         self._listened_until_s = 0.0
         self._lines: dict[int, dict[str, Any]] = {}
         self._send: Callable[[ConsoleCommand], None] | None = None
+        self.waits_as = ""  # the handoff under which the caller waits in the queue
 
     def opened(self, command: Callable[[ConsoleCommand], None]) -> None:
         """See ``CallWatch``."""
@@ -284,6 +290,8 @@ class LiveWatch(CallWatch):
 
     async def handoff(self, news: HandoffNews) -> None:
         """See ``CallWatch``."""
+        if news.stage not in {"begin", "moved"}:
+            self.waits_as = news.handoff_id if news.stage == _WAITING else ""
         stage = news.outcome if news.stage == "end" else news.stage
         self._publish(
             {

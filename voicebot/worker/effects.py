@@ -228,7 +228,8 @@ class LegSpeech:
 class HandoffNews:
     """Where a handoff stands, for the queue's record, the console and the webhook.
 
-    ``stage`` is begin (with ``context``), a ``Stage``'s value, or end (with ``outcome`` and ``code``).
+    ``stage`` is begin (with ``context``), a ``Stage``'s value, moved (``detail`` is the new queue),
+    callback (``detail`` is the number), or end (with ``outcome`` and ``code``).
     """
 
     handoff_id: str
@@ -238,6 +239,7 @@ class HandoffNews:
     code: int = 0
     context: HandoffContext | None = None
     priority: str = "normal"
+    skills: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

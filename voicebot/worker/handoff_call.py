@@ -19,7 +19,13 @@ from voicebot.core.delivery import Delivery
 from voicebot.core.ids import new_session_id
 from voicebot.dialogue.actions import CallTool, HangUp, Speak, TransferCall
 from voicebot.dialogue.events import Event, ToolFinished, TransferFinished
-from voicebot.handoff.briefing import spoken_brief, spoken_number, spoken_position
+from voicebot.handoff.briefing import (
+    spoken_brief,
+    spoken_callback_offer,
+    spoken_callback_promise,
+    spoken_callback_question,
+    spoken_position,
+)
 from voicebot.handoff.context import ContextBuilder, HandoffContext, Urgency
 from voicebot.handoff.handoff import (
     Command,
@@ -77,13 +83,19 @@ _OWN_PROMPTS: Final = (HOLD_MUSIC, "place", "callback")  # the dialogue knows no
 
 @dataclass(frozen=True, slots=True)
 class QueueTarget:
-    """A queue of the dialplan; its ``uris`` ring together."""
+    """A queue of the dialplan; its ``uris`` ring together.
+
+    While it is ``closed`` callers go to ``overflow`` at once, another queue or (empty) back to the bot.
+    """
 
     name: str
     uris: tuple[str, ...]
     mode: Literal["blind", "warm", "attended"] = "blind"
     ring_ms: int = 25_000
     priority: Urgency = "normal"
+    skills: tuple[str, ...] = ()
+    overflow: str = ""
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,8 @@ class HandoffCall(CallCore):
         self._music = False
         self._music_pieces = 0
         self._action: TransferCall | None = None
+        self._callback_offered = False
+        self._confirming = False
         self._inherited_handoff: OpenHandoff | None = None
         self._facts: Start | None = None
         self._tools: dict[str, str] = {}
@@ -228,6 +242,13 @@ class HandoffCall(CallCore):
         match command.command:
             case "place" if self._waiting:
                 return self._announce(command)
+            case "offer_callback" if self._waiting and self._may_be_called_back:
+                self._callback_offered = True
+                return self._between_music(
+                    "callback", spoken_callback_offer(self._rules.settings.callback_digit)
+                )
+            case "overflow" if self._waiting:
+                return self._overflow(command.uri, now_ms)
             case "hang_up":
                 return [ToEdge(Hangup(request="console", drain=False, reason="ended at the console"))]
             case "accept" if self._handoff is not None and command.uri == BROWSER:
@@ -257,24 +278,61 @@ class HandoffCall(CallCore):
 
     def _announce(self, command: ConsoleCommand) -> list[Effect]:
         """Say the place in the queue between two pieces of music."""
+        self._confirming = False
         text = spoken_position(command.position, command.wait_s)
-        if self._may_be_called_back:
-            text += f" Press {self._rules.settings.callback_digit} to be called back instead."
-        return [*self._silence(), *self._say("place", text), *self._more_music()]
+        if self._callback_offered:
+            text += f" {spoken_callback_offer(self._rules.settings.callback_digit)}"
+        return self._between_music("place", text)
+
+    def _between_music(self, name: str, text: str) -> list[Effect]:
+        return [*self._silence(), *self._say(name, text), *self._more_music()]
 
     def _waiting_key(self, digit: str, now_ms: float) -> list[Effect]:
-        """Keys of a caller on hold mean nothing, but the one that asks for a call back."""
-        asked = self._waiting and digit == self._rules.settings.callback_digit
-        if not asked or not self._may_be_called_back:
+        """Keys of a caller on hold mean nothing, but those that ask for a call back."""
+        if not (self._waiting and self._callback_offered):
             return []
         assert self._facts is not None
+        asks = self._rules.settings.callback_digit
+        confirms = "2" if asks == "1" else "1"
+        number = self._facts.caller
+        if not self._confirming and digit == asks:
+            self._confirming = True
+            return self._between_music(
+                "callback", spoken_callback_question(number, yes=confirms, no=asks)
+            )
+        if not self._confirming or digit not in {asks, confirms}:
+            return []
+        self._confirming = False
+        if digit == asks:
+            return [*self._silence(), *self._more_music()]
         self._music = False
-        text = f"We will call you back on {spoken_number(self._facts.caller)}. Goodbye."
-        done = HandoffNews(self._handoff_id, "callback", detail=self._facts.caller)
+        done = HandoffNews(self._handoff_id, "callback", detail=number)
         over = HandoffNews(self._handoff_id, "end", detail="asked to be called back", outcome="returned")
         self._handoff = None
-        said = [*self._silence(), *self._say("callback", text)]
+        said = [*self._silence(), *self._say("callback", spoken_callback_promise(number))]
         return [done, over, *said, *self._actions([HangUp(reason="callback")], now_ms)]
+
+    def _overflow(self, to: str, now_ms: float) -> list[Effect]:
+        """The wait was too long, or the queue is full: on to another queue, or back to the bot."""
+        assert self._handoff is not None
+        assert self._action is not None
+        target = self._open_queue(to)
+        if target is None:
+            return self._commands(self._handoff.give_up("nobody accepted in time"), now_ms)
+        news = HandoffNews(self._handoff_id, "moved", detail=target.name, skills=target.skills)
+        self._open(replace(self._action, queue=target.name, uri=target.uris[0]))
+        return [news, *self._commands(self._handoff.begin(now_ms), now_ms)]
+
+    def _open_queue(self, name: str) -> QueueTarget | None:
+        """The queue of this name, or the first open one that it overflows to."""
+        by_name = {queue.name: queue for queue in self._rules.queues}
+        passed: set[str] = set()
+        while (queue := by_name.get(name)) is not None and name not in passed:
+            if not queue.closed:
+                return queue
+            passed.add(name)
+            name = queue.overflow
+        return None
 
     def _silence(self) -> list[Effect]:
         cleared, _ = self._output.clear()
@@ -318,10 +376,24 @@ class HandoffCall(CallCore):
         return out
 
     def _begin(self, action: TransferCall, now_ms: float) -> list[Effect]:
+        known = action.queue in {queue.name for queue in self._rules.queues}
+        open_now = self._open_queue(action.queue)
+        if known and open_now is None:
+            closed = TransferFinished(request=action.request, outcome="returned", reason="closed")
+            return self._watched(super().handle(closed, now_ms), now_ms)
+        if open_now is not None and open_now.name != action.queue:
+            action = replace(action, queue=open_now.name, uri=open_now.uris[0], mode=open_now.mode)
         self._handoff_id = "h" + new_session_id()[1:]
+        self._callback_offered = self._confirming = False
         context, queue = self._open(action)
         assert self._handoff is not None
-        news = HandoffNews(self._handoff_id, "begin", context=context, priority=queue.priority)
+        news = HandoffNews(
+            self._handoff_id,
+            "begin",
+            context=context,
+            priority=queue.priority,
+            skills=queue.skills,
+        )
         return [news, *self._commands(self._handoff.begin(now_ms), now_ms)]
 
     def _open(self, action: TransferCall) -> tuple[HandoffContext, QueueTarget]:
@@ -331,7 +403,7 @@ class HandoffCall(CallCore):
         queue = rules.queues[place] if place >= 0 else QueueTarget(action.queue, (action.uri,))
         tries = [queue.uris]
         if rules.next_queue_when_busy and place >= 0:
-            tries += [other.uris for other in rules.queues[place + 1 :]]
+            tries += [other.uris for other in rules.queues[place + 1 :] if not other.closed]
         self._action = action
         self._request = action.request
         context = self._built(action, queue)

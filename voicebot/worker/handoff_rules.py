@@ -1,15 +1,26 @@
 """The rules of handoffs, put together from settings and dialplan."""
 
+import datetime as dt
 import functools
 
-from voicebot.config.settings import Settings
+from voicebot.config.settings import HandoffSettings, Settings
 from voicebot.dialogue.model import Dialplan
+from voicebot.dialogue.program import CompiledDialplan
 from voicebot.handoff.destinations import DestinationRules, classify, number_refusal, refusal
+from voicebot.handoff.queue import QueueRules
 from voicebot.worker.handoff_call import HandoffRules, QueueTarget
 
 
-def handoff_rules(settings: Settings, plan: Dialplan) -> HandoffRules:
-    """What applies to the calls of this dialplan on this installation."""
+def handoff_rules(settings: Settings, compiled: CompiledDialplan, now: dt.datetime) -> HandoffRules:
+    """What applies to a call of this dialplan on this installation.
+
+    Args:
+        settings: Of the installation.
+        compiled: The dialplan of the call.
+        now: When the call came in, with a time zone: queues that are closed then stay closed for it.
+    """
+    plan = compiled.source
+    local = now.astimezone(compiled.timezone)
     destinations = DestinationRules(
         enabled=settings.sip.allow_outgoing,
         hosts=settings.sip.outgoing_hosts,
@@ -19,13 +30,40 @@ def handoff_rules(settings: Settings, plan: Dialplan) -> HandoffRules:
     return HandoffRules(
         settings=settings.handoff,
         queues=tuple(
-            QueueTarget(name, queue.targets, queue.mode, queue.ring, queue.priority)
+            QueueTarget(
+                name,
+                queue.targets,
+                queue.mode,
+                queue.ring,
+                queue.priority,
+                skills=tuple(queue.skills),
+                overflow=queue.overflow or "",
+                closed=queue.hours is not None and not compiled.hours[queue.hours].is_open(local),
+            )
             for name, queue in plan.queues.items()
         ),
         next_queue_when_busy=plan.handoff.outcomes.get("busy") == "next_queue",
         sensitive=frozenset(name for name, slot in plan.slots.items() if slot.sensitive),
         may_call=functools.partial(refusal, rules=destinations),
         may_call_back=functools.partial(_may_call_back, rules=destinations),
+    )
+
+
+def queue_rules(settings: HandoffSettings, plan: Dialplan) -> tuple[QueueRules, ...]:
+    """How the queues of this dialplan treat those who wait."""
+    return tuple(
+        QueueRules(
+            name,
+            skills=frozenset(queue.skills),
+            announce_every_ms=queue.announce.every or int(settings.announce_s * 1000) or None,
+            tell_position=queue.announce.position,
+            tell_wait=queue.announce.wait,
+            callback_after_ms=queue.callback_after or int(settings.callback_after_s * 1000),
+            overflow_after_ms=queue.overflow_after,
+            overflow=queue.overflow or "",
+            max_waiting=queue.max_waiting,
+        )
+        for name, queue in plan.queues.items()
     )
 
 

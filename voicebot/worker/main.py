@@ -39,7 +39,7 @@ from voicebot.turn.voice_activity import VoiceActivity
 from voicebot.worker.call_session import CallSession, Engines
 from voicebot.worker.call_watch import LiveCalls
 from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall
-from voicebot.worker.handoff_rules import handoff_rules
+from voicebot.worker.handoff_rules import handoff_rules, queue_rules
 from voicebot.worker.hearing import Ears
 from voicebot.worker.journal import CallJournal
 from voicebot.worker.plan_shelf import PlanShelf
@@ -73,7 +73,7 @@ class Worker:
             self.settings.budget,
             VoiceActivity(),
             used.open,
-            handoff_rules(self.settings, used.plan.source),
+            handoff_rules(self.settings, used.plan, used.now()),
         )
         engines = Engines(
             recognise=Ears(self.recognisers).recognise,
@@ -163,7 +163,11 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     log.info("worker_loaded", dialplan=plan.name, recogniser=recognisers.description)
     prompts = [fixed_prompt(text, delivery, plan.lexicon) for text, delivery in fixed_texts(plan)]
     warmer = PromptWarmer(renderer, prompts, _log_last).start()
-    live = LiveCalls(settings.data_dir, settings.handoff)
+    live = LiveCalls(
+        settings.data_dir,
+        settings.handoff,
+        lambda: queue_rules(settings.handoff, plans.latest.plan.source),
+    )
     live.open()
     watching = asyncio.create_task(plans.watch())
     try:

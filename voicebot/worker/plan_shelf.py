@@ -38,6 +38,10 @@ class PlanInUse:
         """The conversation that another worker began."""
         return Conversation.restore(self.plan, self._facts(start), state.conversation)
 
+    def now(self) -> dt.datetime:
+        """The moment at which a call that comes in takes place."""
+        return self.at or dt.datetime.now(tz=dt.UTC)
+
     def _facts(self, start: Start) -> CallFacts:
         return CallFacts(
             session_id=start.session_id,
@@ -45,7 +49,7 @@ class PlanInUse:
             called=start.called,
             trunk=start.trunk,
             headers=start.headers,
-            now=self.at or dt.datetime.now(tz=dt.UTC),
+            now=self.now(),
         )
 
 

@@ -66,9 +66,13 @@ events.onopen = () => notice("");
 events.onerror = () => notice("The connection is lost; trying again.");
 addEventListener("pagehide", () => events.close());
 
+const status = document.getElementById("status");
+let statusKnown = false;
 async function count() {
   const badge = document.getElementById("waiting-count");
-  const { waiting } = await get("/api/waiting");
+  const { waiting, agents } = await get("/api/waiting");
+  if (status && !statusKnown) status.value = agents[document.body.dataset.name] || "offline";
+  statusKnown = true;
   const number = waiting.filter((w) => w.state === "waiting").length;
   badge.textContent = number;
   badge.hidden = number === 0;
@@ -82,10 +86,4 @@ listen((event) => {
 count();
 
 document.getElementById("logout").addEventListener("click", () => post("/logout"));
-const status = document.getElementById("status");
-if (status) {
-  status.value = sessionStorage.getItem("status") || "offline";
-  status.addEventListener("change", async () => {
-    if (await post("/api/agent/status", { status: status.value })) sessionStorage.setItem("status", status.value);
-  });
-}
+if (status) status.addEventListener("change", () => post("/api/agent/status", { status: status.value }));
