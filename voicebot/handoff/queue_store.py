@@ -255,6 +255,12 @@ class HandoffStore:
             ).fetchall()
         return [_row(row) for row in rows]
 
+    def waiting_count(self) -> int:
+        """How many callers wait now."""
+        with self._connection() as db:
+            (found,) = db.execute("SELECT count(*) FROM handoffs WHERE state = 'waiting'").fetchone()
+        return int(found)
+
     def average_talk_s(self, queue: str) -> float | None:
         """How long the last conversations of a queue took; None when fewer than three are known."""
         with self._connection() as db:

@@ -140,7 +140,7 @@ class LiveCalls:
 
     async def waiting(self) -> int:
         """Callers who wait for a person, in all workers of this data directory."""
-        return 0 if self._store is None else len(await asyncio.to_thread(places_of, self._store))
+        return 0 if self._store is None else await asyncio.to_thread(self._store.waiting_count)
 
     async def record(self, news: HandoffNews) -> None:
         """Keep the queue's record up to date; a slow disk does not hold the call up."""
