@@ -31,7 +31,7 @@ class Engine:
 
     description = "recording engine"
 
-    def start(self, grammar):
+    def start(self, grammar, kind=""):
         self.started_with.append(grammar)
         return self
 
@@ -118,6 +118,37 @@ async def test_an_engine_that_hangs_fails_its_turn_and_no_other(engine):
     pool.factory = FakeFactory(["yes"])
     assert (await pool.start(None).finish()).text == "yes"
     engine.gate.set()
+    pool.close()
+
+
+async def test_a_hanging_call_is_noticed_while_the_caller_still_speaks(engine):
+    """Audio that comes after the limit fails the turn at once: nobody waits for the end of the turn."""
+    pool = RecogniserPool(engine, threads=1, engine_limit_s=0.05)
+    engine.gate.clear()
+    turn = pool.start(None)
+    turn.feed(FRAME)
+    await asyncio.to_thread(engine.entered.wait, 10)
+    await asyncio.sleep(0.1)
+    with pytest.raises(RecognitionError, match="within"):
+        turn.feed(FRAME)
+    assert pool.lost_threads == 1
+    with pytest.raises(RecognitionError):
+        await turn.finish()
+    assert pool.lost_threads == 1
+    engine.gate.set()
+    pool.close()
+
+
+async def test_a_turn_is_heard_by_the_engine_of_its_language():
+    """Exact name, then the language alone, then the default; the threads are shared."""
+    default, english, german = (FakeFactory([name]) for name in ("default", "english", "german"))
+    pool = RecogniserPool(default, threads=1, named={"en": english, "german-line": german})
+    assert pool.engine_for("german-line", "en-GB") is german
+    assert pool.engine_for("en-GB") is english
+    assert pool.engine_for("unknown", "fr-FR") is default
+    assert pool.engine_for() is default
+    turn = pool.start(None, factory=pool.engine_for("en-US"))
+    assert (await turn.finish()).text == "english"
     pool.close()
 
 

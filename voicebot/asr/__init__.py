@@ -5,6 +5,7 @@ vosk_model        a Vosk model directory, checked before the C++ code sees it
 vosk_recogniser   streaming over Vosk that cannot be misused into an abort
 fake              answers from a script; says that it is a fake
 pool              bounded threads between the event loop and the engine
+calibration       engine's belief -> probability of being right
 grammar           run-time grammars for what a dialogue step expects
 build             settings -> engine
 digits, numbers, money, dates, times, letters, yes_no    words -> typed values

@@ -1,4 +1,6 @@
-"""Settings -> engine."""
+"""Settings -> engines."""
+
+from pathlib import Path
 
 from voicebot.asr.fake import FakeFactory
 from voicebot.asr.protocol import RecogniserFactory
@@ -16,4 +18,20 @@ def build_factory(settings: AsrSettings) -> RecogniserFactory:
     # Loading the C++ library costs 100 ms that a run with the fake need not pay.
     from voicebot.asr.vosk_recogniser import VoskFactory  # noqa: PLC0415
 
-    return VoskFactory(settings.model_path)
+    return VoskFactory(settings.model_path, alternatives=settings.alternatives)
+
+
+def build_named_factories(settings: AsrSettings) -> dict[str, RecogniserFactory]:
+    """Load the further models that the settings name; each directory once.
+
+    Raises:
+        ConfigError: One of the model directories cannot be used.
+    """
+    if settings.engine == "fake":
+        return {}
+    loaded: dict[Path, RecogniserFactory] = {}
+    for path in settings.models.values():
+        key = path.resolve()
+        if key not in loaded:
+            loaded[key] = build_factory(settings.model_copy(update={"model_path": path}))
+    return {name: loaded[path.resolve()] for name, path in settings.models.items()}

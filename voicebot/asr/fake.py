@@ -52,7 +52,7 @@ class FakeFactory:
             repeat=self.repeat,
         )
 
-    def start(self, grammar: Sequence[str] | None) -> "FakeRecogniser":
+    def start(self, grammar: Sequence[str] | None, kind: str = "") -> "FakeRecogniser":  # noqa: ARG002 - the protocol's signature
         """A recogniser for the next turn; the grammar is checked as the real engines check it."""
         if grammar is not None and (isinstance(grammar, str) or not grammar):
             raise RecognitionError("a grammar must have at least one phrase; None means free speech")

@@ -15,7 +15,7 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -42,13 +42,21 @@ class RecogniserPool:
     Args:
         factory: The engine.
         threads: How many calls to the engine may run at once; about the number of cores.
-        engine_limit_s: Time limit for what one turn's engine still has to do when asked to finish.
+        engine_limit_s: Time limit for one call to the engine, and for what it still has to do when
+            asked to finish.
+        named: Further engines by language ("en-GB", "en") or by name, on the same threads.
     """
 
     def __init__(
-        self, factory: RecogniserFactory, *, threads: int = 2, engine_limit_s: float = 2.0
+        self,
+        factory: RecogniserFactory,
+        *,
+        threads: int = 2,
+        engine_limit_s: float = 2.0,
+        named: Mapping[str, RecogniserFactory] | None = None,
     ) -> None:
         self.factory = factory
+        self.named = dict(named or {})
         self.engine_limit_s = engine_limit_s
         self.lost_threads = 0
         self._threads = threads
@@ -59,8 +67,20 @@ class RecogniserPool:
 
     @property
     def description(self) -> str:
-        """The engine's description and the number of threads."""
-        return f"{self.factory.description}; {self._threads} threads"
+        """The engines' descriptions and the number of threads."""
+        named = "".join(f"; {name}: {engine.description}" for name, engine in self.named.items())
+        return f"{self.factory.description}{named}; {self._threads} threads"
+
+    def engine_for(self, *names: str) -> RecogniserFactory:
+        """The first engine that goes by one of the names, most wanted first, else the default one.
+
+        "en-GB" also finds "en".
+        """
+        for name in names:
+            for key in (name, name.partition("-")[0]):
+                if key in self.named:
+                    return self.named[key]
+        return self.factory
 
     @property
     def waiting(self) -> int:
@@ -72,6 +92,7 @@ class RecogniserPool:
         grammar: Sequence[str] | None,
         on_partial: Callable[[Hypothesis], None] | None = None,
         *,
+        kind: str = "",
         factory: RecogniserFactory | None = None,
     ) -> "Turn":
         """Begin a turn; must be called in the event loop, returns at once.
@@ -79,14 +100,15 @@ class RecogniserPool:
         Args:
             grammar: As `RecogniserFactory.start`; a bad one fails the turn, not this call.
             on_partial: Called in the event loop with each partial hypothesis that changed.
-            factory: Another engine for this turn (a call with a model of its own); None: the pool's.
+            kind: As `RecogniserFactory.start`.
+            factory: Another engine for this turn (`engine_for`); None: the default one.
 
         Raises:
             OverloadError: Too many threads are lost, or the pool is closed.
         """
         if self._closed or self.lost_threads > MAX_LOST_THREADS:
             raise OverloadError("the recogniser pool takes no more turns")
-        return Turn(self, asyncio.get_running_loop(), factory or self.factory, grammar, on_partial)
+        return Turn(self, factory or self.factory, grammar, kind, on_partial)
 
     def close(self) -> None:
         """Let the threads end once their present work is done; does not wait for them."""
@@ -120,27 +142,29 @@ class Turn:
     def __init__(
         self,
         pool: RecogniserPool,
-        loop: asyncio.AbstractEventLoop,
         factory: RecogniserFactory,
         grammar: Sequence[str] | None,
+        kind: str,
         on_partial: Callable[[Hypothesis], None] | None,
     ) -> None:
         self.partial: Hypothesis | None = None
         """The latest partial hypothesis, None before the first word."""
         self._pool = pool
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._factory = factory
         self._grammar = grammar
+        self._kind = kind
         self._on_partial = on_partial
         self._audio: deque[bytes] = deque()
         self._queued_bytes = 0
         self._lock = threading.Lock()
         self._scheduled = False
         self._running = False
+        self._entered_s = 0.0
         self._finishing = False
         self._given_up = False
         self._recogniser: Recogniser | None = None
-        self._result: asyncio.Future[Hypothesis] = loop.create_future()
+        self._result: asyncio.Future[Hypothesis] = self._loop.create_future()
         # A turn that is abandoned after a failure has nobody to fetch the exception.
         self._result.add_done_callback(lambda f: f.cancelled() or f.exception())
 
@@ -148,9 +172,11 @@ class Turn:
         """Queue audio for the engine, in order; returns at once.
 
         Raises:
-            RecognitionError: The turn has failed or was finished, or the engine is 30 s behind.
+            RecognitionError: The turn has failed or was finished, a call to the engine takes longer
+                than the limit, or the engine is 30 s behind.
         """
         self._check_open()
+        self._check_time()
         data = pcm if isinstance(pcm, bytes) else np.ascontiguousarray(pcm, np.int16).tobytes()
         with self._lock:
             if self._queued_bytes + len(data) > MAX_QUEUED_MS * _SAMPLES_PER_MS * 2:
@@ -173,9 +199,7 @@ class Turn:
                 return await asyncio.shield(self._result)
         except TimeoutError as error:
             self._give_up()
-            raise RecognitionError(
-                f"the recogniser did not answer within {self._pool.engine_limit_s} s"
-            ) from error
+            raise self._too_slow() from error
         except asyncio.CancelledError:
             self.abandon()
             raise
@@ -196,6 +220,16 @@ class Turn:
             raise RecognitionError("a turn that is over takes no more audio") from error
         if self._finishing:
             raise RecognitionError("a turn that is being finished takes no more audio")
+
+    def _check_time(self) -> None:
+        with self._lock:
+            inside_s = self._loop.time() - self._entered_s if self._running else 0.0
+        if inside_s > self._pool.engine_limit_s:
+            self._give_up()
+            raise self._too_slow()
+
+    def _too_slow(self) -> RecognitionError:
+        return RecognitionError(f"the recogniser did not answer within {self._pool.engine_limit_s} s")
 
     def _schedule(self) -> None:
         """Queue this turn for a thread unless it is queued or running already."""
@@ -227,7 +261,7 @@ class Turn:
                 if self._given_up or (not data and not self._finishing and not over):
                     self._scheduled = False
                     return True
-                self._running = True
+                self._running, self._entered_s = True, self._loop.time()
             goes_on = self._step(data, over=over)
             with self._lock:
                 self._running = False
@@ -243,7 +277,7 @@ class Turn:
                 self._free()
                 return False
             if self._recogniser is None:
-                self._recogniser = self._factory.start(self._grammar)
+                self._recogniser = self._factory.start(self._grammar, self._kind)
             if data:
                 partial = self._recogniser.accept(data)
                 if partial is not None:

@@ -24,7 +24,7 @@ class Word(msgspec.Struct, frozen=True):
         word: The word in lower case, or ``[unk]``.
         start_ms: From the first sample given to the recogniser.
         end_ms: As start_ms.
-        confidence: 0 to 1.
+        confidence: 0 to 1, as the engine believes (not calibrated).
     """
 
     word: str
@@ -34,7 +34,12 @@ class Word(msgspec.Struct, frozen=True):
 
 
 class Alternative(msgspec.Struct, frozen=True):
-    """Another reading of the same speech; the confidences of one hypothesis sum to at most 1."""
+    """Another reading of the same speech.
+
+    Attributes:
+        text: Without ``[unk]``.
+        confidence: Its share among the readings that the engine kept; all sum to at most 1.
+    """
 
     text: str
     confidence: float
@@ -46,13 +51,14 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         text: Recognised words without ``[unk]``, "" when nothing was understood.
         words: With times, in final hypotheses only.
-        confidence: Mean over the words, 0 to 1, where ``[unk]`` counts as 0; 0.0 for no words
-            and in partial hypotheses.
+        confidence: Probability that the whole text is right, 0 to 1, where the model was calibrated
+            (`voicebot.asr.calibration`); else the mean over the words, where ``[unk]`` counts as 0.
+            0.0 for no words and in partial hypotheses.
         final: Nothing will change any more.
         audio_ms: How much audio had been given.
         stable_ms: Partial only: for how much audio the text has been the same.
         unknown_words: How many ``[unk]`` were heard.
-        alternatives: Best first, empty unless the engine was asked for them.
+        alternatives: Other readings than `text`, best first; empty unless the engine was asked.
     """
 
     text: str
@@ -88,11 +94,13 @@ class RecogniserFactory(Protocol):
     def description(self) -> str:
         """Engine and model in one line, for logs and the doctor."""
 
-    def start(self, grammar: Sequence[str] | None) -> Recogniser:
+    def start(self, grammar: Sequence[str] | None, kind: str = "") -> Recogniser:
         """A recogniser for one turn.
 
         Args:
             grammar: Every phrase that may be said, in words; None for free speech.
+            kind: What kind of answer the grammar is for (`Expectation.kind`): confidences are
+                calibrated by kind; "" for any.
 
         Raises:
             RecognitionError: An empty or malformed grammar.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from voicebot.asr.calibration import Calibration, read_calibration
 from voicebot.asr.protocol import UNKNOWN_WORD
 from voicebot.core.errors import ConfigError
 
@@ -27,12 +28,14 @@ class ModelDirectory:
         sample_rate_hz: From mfcc.conf.
         words: Every word of words.txt.
         grammars: Whether run-time grammars work (HCLr.fst and Gr.fst and no HCLG.fst).
+        calibration: What the engine's confidence is worth, where somebody measured it.
     """
 
     path: Path
     sample_rate_hz: int
     words: frozenset[str]
     grammars: bool
+    calibration: Calibration | None = None
 
     @property
     def has_unknown_word(self) -> bool:
@@ -75,7 +78,13 @@ def read_model_directory(path: Path) -> ModelDirectory:
             _need(path, graph / name)
     if not static and nested:
         _need(path, graph / "disambig_tid.int")
-    return ModelDirectory(path, _sample_rate_hz(readable[0]), _words(graph / "words.txt"), not static)
+    return ModelDirectory(
+        path,
+        _sample_rate_hz(readable[0]),
+        _words(graph / "words.txt"),
+        not static,
+        read_calibration(path, path / "am" / "final.mdl" if nested else path / "final.mdl"),
+    )
 
 
 def _broken(path: Path, what: str) -> ConfigError:

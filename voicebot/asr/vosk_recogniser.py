@@ -23,6 +23,7 @@ import numpy as np
 import vosk
 from numpy.typing import NDArray
 
+from voicebot.asr.calibration import raw_confidence
 from voicebot.asr.protocol import (
     SAMPLE_RATE_HZ,
     UNKNOWN_WORD,
@@ -35,6 +36,9 @@ from voicebot.asr.vosk_model import ModelDirectory, packaged_model, read_model_d
 from voicebot.audio.resampler import Resampler
 from voicebot.core.errors import ConfigError, RecognitionError
 
+FREE_KIND: Final = "free"
+"""Kind of a turn without a grammar."""
+
 MAX_PHRASES: Final = 5000
 """A larger grammar takes longer to build than a caller will wait."""
 
@@ -46,8 +50,8 @@ class VoskFactory:
 
     Args:
         model_path: Any Vosk model directory; None for the packaged narrowband model.
-        alternatives: How many readings a final hypothesis carries; 0 keeps Vosk's own per-word
-            confidences, more than 0 replaces them by the share of the best reading.
+        alternatives: How many further readings a final hypothesis carries. With 0 the words'
+            confidences are Vosk's own; else a word's is the share of the readings that hold it there.
         warm: Decode half a second of silence now, so that the first caller does not wait for it.
 
     Raises:
@@ -77,9 +81,10 @@ class VoskFactory:
         """Engine and model in one line."""
         directory = self.directory
         kind = "grammars" if directory.grammars else "fixed graph, grammars ignored"
+        confidence = "" if directory.calibration else ", confidence not calibrated"
         return (
             f"vosk, {directory.path.name}, {directory.sample_rate_hz} Hz, "
-            f"{len(directory.words)} words, {kind}"
+            f"{len(directory.words)} words, {kind}{confidence}"
         )
 
     def unknown_words(self, grammar: Sequence[str]) -> tuple[str, ...]:
@@ -87,16 +92,21 @@ class VoskFactory:
         words = {word for phrase in grammar for word in phrase.lower().split()}
         return tuple(sorted(words - self.directory.words - {UNKNOWN_WORD}))
 
-    def start(self, grammar: Sequence[str] | None) -> "VoskRecogniser":
+    def start(self, grammar: Sequence[str] | None, kind: str = "") -> "VoskRecogniser":
         """A recogniser for one turn.
 
         A model with a fixed graph cannot be narrowed: the grammar is checked and then left aside.
+
+        Args:
+            grammar: As `RecogniserFactory.start`.
+            kind: As `RecogniserFactory.start`; without a grammar always "free".
 
         Raises:
             RecognitionError: The grammar is empty, no list of strings, too long, or knows no word.
         """
         phrases = None if grammar is None else self._checked(grammar)
-        return VoskRecogniser(self._model, self.directory, phrases, self.alternatives)
+        kind = kind if phrases else FREE_KIND
+        return VoskRecogniser(self._model, self.directory, phrases, kind, self.alternatives)
 
     def _checked(self, grammar: Sequence[str]) -> list[str]:
         """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last."""
@@ -134,15 +144,22 @@ class VoskRecogniser:
     """One call's one turn; made by `VoskFactory.start`."""
 
     def __init__(
-        self, model: Any, directory: ModelDirectory, phrases: list[str] | None, alternatives: int
+        self,
+        model: Any,
+        directory: ModelDirectory,
+        phrases: list[str] | None,
+        kind: str,
+        alternatives: int,
     ) -> None:
         self.phrases = phrases if directory.grammars else None
+        self._kind = kind
+        self._calibration = directory.calibration
         rate_hz = directory.sample_rate_hz
         arguments = [model, rate_hz] + ([json.dumps(self.phrases)] if self.phrases else [])
         self._engine: Any = vosk.KaldiRecognizer(*arguments)
         self._engine.SetWords(True)
         if alternatives:
-            self._engine.SetMaxAlternatives(alternatives)
+            self._engine.SetMaxAlternatives(alternatives + 1)
         self._resampler = Resampler(SAMPLE_RATE_HZ, rate_hz)
         self._busy = threading.Lock()
         self._finished = False
@@ -215,13 +232,14 @@ class VoskRecogniser:
         words = tuple(word for segment in self._segments for word in segment.words)
         texts = [segment.text for segment in self._segments]
         spoken = [segment for segment in self._segments if segment.words]
-        confidence = sum(w.confidence for w in words) / len(words) if words else 0.0
+        calibration = self._calibration
+        confidence = calibration.confidence(self._kind, words) if calibration else raw_confidence(words)
         # Readings of several segments multiply; the last spoken one is where readings still differ.
         alternatives = spoken[0].alternatives if len(spoken) == 1 else ()
         return Hypothesis(
             text=_joined(texts),
             words=words,
-            confidence=round(confidence, 4),
+            confidence=confidence,
             final=True,
             audio_ms=self._samples // SAMPLES_PER_MS,
             unknown_words=sum(w.word == UNKNOWN_WORD for w in words),
@@ -251,15 +269,30 @@ def _final(result: dict[str, Any]) -> Hypothesis:
     scores = np.array([reading["confidence"] for reading in readings])
     shares = np.exp(scores - scores.max())
     shares /= shares.sum()
-    words = tuple(_word(row, float(shares[0])) for row in readings[0].get("result", []))
+    rows = [reading.get("result", []) for reading in readings]
+    words = tuple(
+        _word(row, sum(s for s, other in zip(shares, rows, strict=True) if _holds(other, row)))
+        for row in rows[0]
+    )
+    by_text: dict[str, float] = {}
+    for reading, share in zip(readings, shares, strict=True):
+        text = _without_unknown(reading["text"])
+        by_text[text] = by_text.get(text, 0.0) + float(share)
+    best = _without_unknown(readings[0]["text"])
+    others = sorted(((t, s) for t, s in by_text.items() if t != best), key=lambda pair: -pair[1])
     return Hypothesis(
-        text=_without_unknown(readings[0]["text"]),
+        text=best,
         words=words,
         final=True,
-        alternatives=tuple(
-            Alternative(_without_unknown(reading["text"]), round(float(share), 4))
-            for reading, share in zip(readings, shares, strict=True)
-        ),
+        alternatives=tuple(Alternative(text, round(share, 4)) for text, share in others),
+    )
+
+
+def _holds(reading: list[dict[str, Any]], wanted: dict[str, Any]) -> bool:
+    """Whether a reading has this word at this time."""
+    return any(
+        row["word"] == wanted["word"] and row["start"] < wanted["end"] and row["end"] > wanted["start"]
+        for row in reading
     )
 
 

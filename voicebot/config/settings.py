@@ -135,7 +135,18 @@ class AsrSettings(_Section):
     model_path: Path | None = Field(
         None, description="any Vosk model directory; empty: the packaged model"
     )
-    threads: int = Field(2, ge=1, le=64)
+    models: dict[str, Path] = Field(
+        {},
+        description="further models by language (en-GB, or en for all English) or by a name that a "
+        "dialplan's route gives as recogniser; all others get model_path",
+    )
+    threads: int = Field(2, ge=1, le=64, description="engine calls at once; about the number of cores")
+    alternatives: int = Field(
+        3, ge=0, le=20, description="further readings kept of each turn; 0: the best one alone"
+    )
+    engine_limit_s: float = Field(
+        2.0, gt=0, le=60, description="an engine call longer than this fails its turn, not the worker"
+    )
     fake_script: tuple[str, ...] = Field((), description="what the fake engine hears, turn by turn")
 
 

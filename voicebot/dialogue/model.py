@@ -37,10 +37,14 @@ class RouteMatch(Model):
 
 
 class Route(Model):
-    """Which flow answers which call; the first match wins."""
+    """Which flow answers which call; the first match wins.
+
+    ``recogniser`` names the model of ``asr.models`` that hears the call; empty: by the plan's locale.
+    """
 
     match: RouteMatch
     flow: Name
+    recogniser: str = ""
     vars: dict[Name, JsonValue] = Field(default_factory=dict)
 
 

@@ -21,11 +21,14 @@ class Ears:
 
     def __init__(self, pool: RecogniserPool) -> None:
         self._pool = pool
-        factory = pool.factory
+        self._factory: RecogniserFactory = pool.factory
+        self.use()
+
+    def use(self, *names: str) -> None:
+        """Hear the call with the model of one of these names or languages, most wanted first."""
+        factory = self._pool.engine_for(*names)
         # The fake engine reads its script from the beginning in each call.
-        self._factory: RecogniserFactory = (
-            factory.for_call() if isinstance(factory, FakeFactory) else factory
-        )
+        self._factory = factory.for_call() if isinstance(factory, FakeFactory) else factory
 
     def recognise(
         self, turn: int, expectation: Expectation, on_partial: Callable[[Heard], None]
@@ -44,6 +47,7 @@ class Ears:
             running = self._pool.start(
                 grammar_for(expectation),
                 lambda hypothesis: on_partial(_heard(turn, hypothesis)),
+                kind=expectation.kind,
                 factory=self._factory,
             )
         except OverloadError as error:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from voicebot.asr.build import build_factory
+from voicebot.asr.build import build_factory, build_named_factories
 from voicebot.asr.pool import RecogniserPool
 from voicebot.asr.protocol import RecogniserFactory
 from voicebot.config.settings import Settings
@@ -21,6 +21,7 @@ from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.manner import PLAIN
 from voicebot.dialogue.program import CompiledDialplan
 from voicebot.handoff.hold_music import hold_music
+from voicebot.link.messages import Start
 from voicebot.link.server import LinkServer, WorkerLink
 from voicebot.llm.build import build_chat_model
 from voicebot.llm.metered import MeteredModel
@@ -36,13 +37,15 @@ from voicebot.tts.renderer import SpeechRenderer
 from voicebot.tts.warming import PromptWarmer, WarmingProgress
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.voice_activity import VoiceActivity
+from voicebot.worker.call_core import Dialogue
 from voicebot.worker.call_session import CallSession, Engines
 from voicebot.worker.call_watch import LiveCalls
+from voicebot.worker.effects import CallState
 from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall
 from voicebot.worker.handoff_rules import handoff_rules, queue_rules
 from voicebot.worker.hearing import Ears
 from voicebot.worker.journal import CallJournal
-from voicebot.worker.plan_shelf import PlanShelf
+from voicebot.worker.plan_shelf import PlanShelf, check_recognisers
 from voicebot.worker.speaking import SpeakingPool, fixed_prompt
 from voicebot.worker.worker_gauges import CacheCounts, sample_for_ever
 
@@ -68,15 +71,25 @@ class Worker:
     async def serve(self, link: WorkerLink) -> None:
         """Serve one call."""
         used = self.plans.latest
+        ears = Ears(self.recognisers)
+
+        def open_dialogue(start: Start) -> Dialogue | None:
+            ears.use(*used.recognisers(start))
+            return used.open(start)
+
+        def restore(start: Start, state: CallState) -> Dialogue:
+            ears.use(*used.recognisers(start))
+            return used.restore(start, state)
+
         core = HandoffCall(
             self.settings.turn,
             self.settings.budget,
             VoiceActivity(),
-            used.open,
+            open_dialogue,
             handoff_rules(self.settings, used.plan, used.now()),
         )
         engines = Engines(
-            recognise=Ears(self.recognisers).recognise,
+            recognise=ears.recognise,
             speak=functools.partial(self._speak, used.plan),
             call_tool=used.services.call_tool,
             ask_router=used.services.ask_router,
@@ -85,7 +98,7 @@ class Worker:
         grace_s = self.settings.link.resume_grace_ms / 1000 + RECORD_GRACE_S
         journal = CallJournal(self.store, self.records, used.plan.name, grace_s)
         watch = self.live.watch()
-        session = CallSession(link, core, engines, journal, used.restore, watch=watch)
+        session = CallSession(link, core, engines, journal, restore, watch=watch)
         self.sessions.add(session)
         metrics.WORKER_CALLS.set(len(self.sessions))
         try:
@@ -154,7 +167,14 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     prompts_dir = settings.data_dir / PROMPT_FOLDER
     renderer = await asyncio.to_thread(build_renderer, settings.tts, cache_dir=prompts_dir)
     factory = await asyncio.to_thread(build_factory, settings.asr)
-    recognisers = RecogniserPool(factory, threads=settings.asr.threads)
+    named = await asyncio.to_thread(build_named_factories, settings.asr)
+    check_recognisers(plan, named)
+    recognisers = RecogniserPool(
+        factory,
+        threads=settings.asr.threads,
+        engine_limit_s=settings.asr.engine_limit_s,
+        named=named,
+    )
     speaking = SpeakingPool(renderer, settings.tts.threads)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = session_store(settings.store.url, settings.data_dir, replicas=settings.store.replicas)

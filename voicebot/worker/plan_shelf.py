@@ -2,14 +2,16 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from voicebot.core.errors import ConfigError
 from voicebot.dialogue.conversation import Conversation
 from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.opening import open_conversation
 from voicebot.dialogue.program import CompiledDialplan
-from voicebot.dialogue.routes import NoRoute
+from voicebot.dialogue.routes import NoRoute, select_route
 from voicebot.dialogue.services import DialogueServices
 from voicebot.dialogue.state import CallFacts
 from voicebot.link.messages import Start
@@ -33,6 +35,12 @@ class PlanInUse:
         """The conversation of a new call; None when no route matches."""
         conversation = open_conversation(self.plan, self._facts(start))
         return None if isinstance(conversation, NoRoute) else conversation
+
+    def recognisers(self, start: Start) -> tuple[str, ...]:
+        """Names of the model that should hear this call: the route's own, then the language."""
+        route = select_route(self.plan.source, self._facts(start))
+        named = (route.recogniser,) if route is not None and route.recogniser else ()
+        return (*named, self.plan.source.locale)
 
     def restore(self, start: Start, state: CallState) -> Dialogue:
         """The conversation that another worker began."""
@@ -105,3 +113,18 @@ class PlanShelf:
         plan = self._library.plan
         services = DialogueServices(plan, self._model, allowed_hosts=self._allowed_hosts)
         self._shelf.append(PlanInUse(plan, services, self._at))
+
+
+def check_recognisers(plan: CompiledDialplan, models: Collection[str]) -> None:
+    """Make sure that the models which the routes name are there.
+
+    Raises:
+        ConfigError: A route names a model that the settings do not.
+    """
+    for route in plan.source.routes:
+        if route.recogniser and route.recogniser not in models:
+            raise ConfigError(
+                f"a route of the dialplan wants the recogniser {route.recogniser!r}: name its model "
+                "directory in asr.models",
+                key="asr.models",
+            )
