@@ -13,7 +13,7 @@ ifneq ($(shell id -u),0)
 SUDO := sudo -n
 endif
 APT_RUN := libflite1 espeak-ng
-APT_TEST := sip-tester baresip tshark redis-server chromium
+APT_TEST := sip-tester baresip tshark redis-server chromium kamailio
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 CONFIG ?=

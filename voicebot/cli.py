@@ -52,18 +52,30 @@ def _start(settings: Settings, program: str) -> None:
 
 
 @app.command()
-def serve(config: ConfigOption = None) -> None:
-    """Run the whole bot. Ctrl-C lets calls finish, a second one ends them."""
+def serve(
+    config: ConfigOption = None,
+    calls: Annotated[
+        int | None,
+        typer.Option("--calls", min=1, max=400, help="Calls at the same time (setting scale.calls)."),
+    ] = None,
+) -> None:
+    """Run the whole bot. Ctrl-C lets calls finish, a second one ends them.
+
+    More than 4 calls need Kamailio (apt-get install kamailio), which is configured and started in front.
+    """
     from voicebot.telemetry.metrics_folder import share_metrics
 
     settings = _settings(config)
+    if calls is not None:
+        scale = settings.scale.model_copy(update={"calls": calls})
+        settings = settings.model_copy(update={"scale": scale})
     _start(settings, "serve")
     try:
         share_metrics(settings.data_dir)  # before anything counts
     except OSError as error:
         print(f"voicebot: data_dir {settings.data_dir}: {error.strerror}", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED) from error
-    from voicebot.supervise import serve as run
+    from voicebot.supervise.serve import serve as run
 
     sip = settings.sip
     text = f"ready: call sip:bank@{sip.host}:{sip.port}   ('make call' in a second terminal places one)"
@@ -71,14 +83,29 @@ def serve(config: ConfigOption = None) -> None:
         from voicebot.console.tokens import invitation
 
         text += f"\n{invitation(settings, to_a_person=sys.stdout.isatty())}"
-    running = run(
-        config,
-        settings.link,
-        ready_text=text,
-        console=settings.console.enabled,
-        health=settings.metrics,
-    )
-    raise typer.Exit(asyncio.run(running))
+    try:
+        status = asyncio.run(run(settings, config, ready_text=text))
+    except ConfigError as error:
+        print(f"voicebot serve: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE) from error
+    raise typer.Exit(status)
+
+
+@app.command()
+def restart_workers(config: ConfigOption = None) -> None:
+    """Restart all workers of the running bot, one after the other; calls go on unheard."""
+    import os
+    import signal
+
+    from voicebot.supervise.serve import running_supervisor
+
+    try:
+        pid = running_supervisor(_settings(config).data_dir)
+    except ConfigError as error:
+        print(f"voicebot restart-workers: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+    os.kill(pid, signal.SIGHUP)
+    print(f"asked {pid}; its log says workers_restarted when all are new")
 
 
 @app.command()

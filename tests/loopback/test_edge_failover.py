@@ -64,8 +64,10 @@ async def test_next_worker_gets_what_nobody_acknowledged(edge, how):
         assert [a.payload for a in successor.audio] == numbered(5, 37)
         assert successor.audio[0].replayed
         assert not successor.audio[-1].replayed
-        times = [p.at_s for p in caller.rtp[heard:]]
-        assert max(b - a for a, b in itertools.pairwise(times)) < 0.2
+        # How long the gap was is measured by tests/bench/failover.py, on a machine that has time for it.
+        numbers = [p.sequence_number for p in caller.rtp[heard - 1 :]]
+        assert len(numbers) > 20
+        assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
         await successor.send(BotAudio(generation=0, utterance="u2", payload=b"\x32" * 160))
         await caller.wait(lambda: any(p.payload == b"\x32" * 160 for p in caller.rtp))
         await caller.hang_up()

@@ -243,6 +243,33 @@ async def test_a_spare_to_the_failed_worker_is_not_used():
         await link.close()
 
 
+async def test_the_least_busy_worker_gets_the_next_link():
+    """Heartbeats of the warm connections tell the load; small differences keep the order of the URLs."""
+    busy, idle = LinkLoad(0.62), LinkLoad(0.60)
+    one, first = await serving(Worker(), heartbeat_ms=10, load=busy)
+    two, second = await serving(Worker(), heartbeat_ms=10, load=idle)
+    async with one, two:
+        client = LinkClient([first, second], heartbeat_ms=1000)
+        assert await client.prepare()
+        for load, expected in ((0.62, first), (0.9, second)):
+            busy.value = load
+            await until(lambda load=load: client._spares[first].peer_load == load)
+            await until(lambda: client._spares[second].peer_load == 0.60)
+            link = await client.connect()
+            assert link.url == expected
+            await link.close()
+            await client.prepare()
+        await client.close()
+
+
+class LinkLoad:
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self):
+        return self.value
+
+
 async def test_audio_for_a_worker_that_does_not_read_is_bounded():
     """Once the line is full the oldest frames go and are counted; control behind them stays."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -45,6 +45,9 @@ class SipSettings(_Section):
     trunks: tuple[Network, ...] = Field(
         ("127.0.0.0/8",), description="networks that may call; others are refused with 403"
     )
+    fronts: tuple[Network, ...] = Field(
+        (), description="our own SIP proxies: their X-Source-Address header names the caller's network"
+    )
     answer_deadline_ms: int = Field(
         4000, ge=100, description="from INVITE to our answer, else 503 with Retry-After"
     )
@@ -113,6 +116,23 @@ class LinkSettings(_Section):
         """The workers to try, in order."""
         ports = range(self.port, self.port + 1 + self.standby_workers)
         return self.worker_urls or tuple(f"ws://{self.host}:{port}/" for port in ports)
+
+
+class ScaleSettings(_Section):
+    """How many processes one machine runs; ``voicebot serve --calls N`` sets ``calls``."""
+
+    calls: int = Field(
+        4, ge=1, le=400, description="calls at the same time; above 4 Kamailio spreads them over edges"
+    )
+    workers: int = Field(0, ge=0, le=64, description="workers beside the standbys; 0: by calls")
+    calls_per_worker: int = Field(
+        8, ge=1, le=64, description="a worker is one Python process: docs/sizing.md has its knee"
+    )
+    edge_port: Port = Field(5070, description="SIP port of the first edge behind the front")
+    front_program: str = Field("kamailio", description="name or path of Kamailio")
+    hang_limit_s: float = Field(
+        5.0, ge=1, description="a process whose event loop says nothing for this long is killed"
+    )
 
 
 class StoreSettings(_Section):
@@ -346,6 +366,7 @@ class Settings(_Section):
     rtp: RtpSettings = RtpSettings()
     link: LinkSettings = LinkSettings()
     store: StoreSettings = StoreSettings()
+    scale: ScaleSettings = ScaleSettings()
     asr: AsrSettings = AsrSettings()
     llm: LlmSettings = LlmSettings()
     tools: ToolSettings = ToolSettings()

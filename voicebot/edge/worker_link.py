@@ -3,6 +3,10 @@
 CONNECTING ──link──► SERVING ──closed, or silent too long──► SEARCHING ──link──► SERVING
 │                                                           │
 └── nobody in time: OverloadError                           └── grace over: on_worker_gone
+
+Silence may also mean that the whole machine is starved. Going to another worker is harmless then (it
+holds the newer lease) but costs it work: so nobody is left for a worker that is as silent, and each
+worker of a call that was left for its silence doubles the patience with the next one.
 """
 
 import asyncio
@@ -12,10 +16,13 @@ from voicebot.config.settings import LinkSettings
 from voicebot.core.errors import OverloadError
 from voicebot.link.client import EdgeLink, LinkClient
 from voicebot.link.codec import FromEdge, FromWorker
+from voicebot.link.connection import monotonic_us
 from voicebot.link.messages import DIALECT_VOICEBOT_V1
 from voicebot.telemetry.log import get_logger
 
 _WATCH_S: Final = 0.05
+_MOST_PATIENCE: Final = 4
+_CALM_US: Final = 30_000_000
 _RETRY_S: Final = 0.05
 _log = get_logger()
 
@@ -50,6 +57,8 @@ class CallLink:
         self._settings = settings
         self._owner = owner
         self._link: EdgeLink | None = None
+        self._patience = 1
+        self._left_silent_us = 0
         self.workers_lost = 0
 
     @property
@@ -105,10 +114,21 @@ class CallLink:
     async def _watch(self, link: EdgeLink) -> None:
         if link.dialect != DIALECT_VOICEBOT_V1:
             return  # the other dialect has no heartbeats
+        if monotonic_us() - self._left_silent_us > _CALM_US:
+            self._patience = 1
         limit_us = self._settings.heartbeat_limit_ms * 1000
-        while (left_us := limit_us - link.silent_us) > 0:  # noqa: ASYNC110 - the link has no such event
-            await asyncio.sleep(max(left_us / 1e6, _WATCH_S))
+        while True:
+            left_us = limit_us * self._patience - link.silent_us
+            if left_us <= 0:
+                if self._client.has_spare(avoid=link.url):
+                    break
+                left_us = limit_us * _MOST_PATIENCE - link.silent_us
+                if left_us <= 0:
+                    break
+            await asyncio.sleep(min(max(left_us / 1e6, _WATCH_S), _WATCH_S * 2))
         _log.warning("worker_silent", url=link.url, silent_ms=link.silent_us // 1000)
+        self._left_silent_us = monotonic_us()
+        self._patience = min(self._patience * 2, _MOST_PATIENCE)
         await link.abort()
 
     async def _search(self, avoid: str) -> EdgeLink | None:

@@ -1,4 +1,4 @@
-"""The edge's end: connects to a worker, keeps a warm spare connection."""
+"""The edge's end: connects to a worker, keeps a warm spare connection to each."""
 
 import asyncio
 import time
@@ -17,6 +17,9 @@ from voicebot.link.queues import QueueLimits
 from voicebot.link.websocket_channel import WebSocketChannel, open_channel
 
 MIN_ATTEMPT_S: Final = 0.1
+MAX_SPARES: Final = 16
+LOAD_STEP: Final = 0.05
+"""Workers whose loads differ by less are equally busy: the first one gets the call."""
 
 
 class EdgeLink(LinkEnd[FromEdge, FromWorker]):
@@ -47,7 +50,7 @@ class _Attempt:
 
 
 class LinkClient:
-    """Opens links to one of several workers.
+    """Opens links to one of several workers, the least busy one first.
 
     Args:
         urls: Workers in order of preference, ``ws://host:port/``.
@@ -74,15 +77,19 @@ class LinkClient:
         self._heartbeat_ms = heartbeat_ms
         self._limits = limits or QueueLimits()
         self._clock_us = clock_us
-        self._spare: EdgeLink | None = None
+        self._spares: dict[str, EdgeLink] = {}
 
     @property
     def spare_ready(self) -> bool:
         """Whether a warm connection waits for the next call or the next takeover."""
-        return self._spare is not None and not self._spare.closed
+        return any(not spare.closed for spare in self._spares.values())
+
+    def has_spare(self, *, avoid: str) -> bool:
+        """Whether a worker other than this one is connected and has just been heard."""
+        return any(url != avoid and self._fresh(spare) for url, spare in self._spares.items())
 
     async def connect(self, *, avoid: str | None = None) -> EdgeLink:
-        """Open a link, or take the warm spare.
+        """Take the warm spare to the least busy worker, or open a link.
 
         Args:
             avoid: URL of a worker that just failed: it is tried last, and a spare to it is not used.
@@ -90,42 +97,51 @@ class LinkClient:
         Raises:
             OverloadError: No worker took the link in time.
         """
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            fresh = not spare.closed and spare.silent_us < 3 * self._heartbeat_ms * 1000
-            if fresh and spare.url != avoid:
-                return spare
-            await spare.abort()
-        return await self._open(avoid)
+        for url in self._by_load():
+            if url != avoid and self._fresh(self._spares[url]):
+                return self._spares.pop(url)
+        return await self._open(sorted(self.urls, key=lambda url: (url == avoid, self._hangs(url))))
 
-    async def prepare(self, *, avoid: str | None = None) -> bool:
-        """Have a warm spare connection; returns whether there is one.
+    async def prepare(self) -> bool:
+        """Have a warm spare connection to each worker; returns whether there is any.
 
-        Args:
-            avoid: URL of the worker whose death the spare is for: another one is preferred.
+        They wait for the next call and for the next takeover, and tell how busy their workers are.
         """
-        if self._spare is not None and (self._spare.closed or self._spare.url == avoid):
-            spare, self._spare = self._spare, None
-            await spare.abort()
-        if self._spare is None:
-            try:
-                link = await self._open(avoid)
-            except OverloadError:
-                return False
-            if self._spare is None:
-                self._spare = link
-            else:  # another prepare was faster
-                await link.close()
-        return True
+        wanted = self.urls[:MAX_SPARES] if self.dialect == DIALECT_VOICEBOT_V1 else self.urls[:1]
+        missing = [url for url in wanted if url not in self._spares or self._spares[url].closed]
+        await asyncio.gather(*(self._prepare_one(url) for url in missing))
+        return self.spare_ready
 
     async def close(self) -> None:
-        """Drop the spare. Links that were handed out belong to their owners."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            await spare.close()
+        """Drop the spares. Links that were handed out belong to their owners."""
+        spares, self._spares = self._spares, {}
+        await asyncio.gather(*(spare.close() for spare in spares.values()))
 
-    async def _open(self, avoid: str | None) -> EdgeLink:
-        urls = sorted(self.urls, key=lambda url: url == avoid)
+    def _by_load(self) -> list[str]:
+        """The workers with a spare, least busy first; small differences do not change the order."""
+        known = [url for url in self.urls if url in self._spares]
+        return sorted(known, key=lambda url: round(self._spares[url].peer_load / LOAD_STEP))
+
+    def _fresh(self, spare: EdgeLink) -> bool:
+        return not spare.closed and spare.silent_us < 3 * self._heartbeat_ms * 1000
+
+    def _hangs(self, url: str) -> bool:
+        """Whether a spare to this worker has been silent for long."""
+        spare = self._spares.get(url)
+        return spare is not None and not self._fresh(spare)
+
+    async def _prepare_one(self, url: str) -> None:
+        try:
+            link = await self._open([url])
+        except OverloadError:
+            return
+        other = self._spares.get(url)
+        if other is None or other.closed:
+            self._spares[url] = link
+        else:  # another prepare was faster
+            await link.close()
+
+    async def _open(self, urls: Sequence[str]) -> EdgeLink:
         deadline_s = time.monotonic() + self._connect_timeout_s
         failed: list[_Attempt] = []
         for position, url in enumerate(urls):

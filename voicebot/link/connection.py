@@ -42,6 +42,7 @@ class LinkEnd(Generic[OutT, InT]):
     Attributes:
         statistics: Counts of this link.
         last_heard_us: When the peer last sent anything, on ``clock_us``.
+        peer_load: How busy the peer said it was, in its last heartbeat.
         peer: Address or URL of the peer, for logs.
     """
 
@@ -54,7 +55,10 @@ class LinkEnd(Generic[OutT, InT]):
         heartbeat_ms: int,
         limits: QueueLimits,
         clock_us: Callable[[], int] = monotonic_us,
+        load: Callable[[], float] | None = None,
     ) -> None:
+        self._load = load
+        self.peer_load = 0.0
         self._connection = channel
         self._codec = codec
         self._clock_us = clock_us
@@ -220,7 +224,9 @@ class LinkEnd(Generic[OutT, InT]):
 
     def _deliver(self, messages: tuple[InT, ...]) -> None:
         for message in messages:
-            if not isinstance(message, Heartbeat):
+            if isinstance(message, Heartbeat):
+                self.peer_load = message.load
+            else:
                 self.statistics.dropped_incoming_audio += self._inbox.put(message)
         self._incoming.set()
 
@@ -246,7 +252,8 @@ class LinkEnd(Generic[OutT, InT]):
                 self._connection.ping()
                 self._last_sent_us = now_us
             elif not len(self._outbox):
-                self._enqueue(Heartbeat(monotonic_us=now_us))  # type: ignore[arg-type] # of both ends
+                load = 0.0 if self._load is None else self._load()
+                self._enqueue(Heartbeat(monotonic_us=now_us, load=load))  # type: ignore[arg-type] # of both ends
             due_us = now_us + self._tick_us
         self._timer = self._loop.call_later(max(due_us - now_us, 1000) / 1e6, self._tick)
 

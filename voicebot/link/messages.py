@@ -196,9 +196,13 @@ class Stop(_Message, frozen=True, tag="stop"):
 
 
 class Heartbeat(_Message, frozen=True, tag="heartbeat"):
-    """Sent by both sides when nothing else was."""
+    """Sent by both sides when nothing else was.
+
+    ``load`` is how busy a worker is, 0 to 1 and more: an edge gives the next call to the least busy one.
+    """
 
     monotonic_us: int = 0
+    load: float = 0.0
 
 
 # ---------------------------------------------------------------- worker to edge

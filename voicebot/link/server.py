@@ -43,6 +43,7 @@ class LinkServer:
         heartbeat_ms: How long this end may be silent on a v1 link.
         limits: Queue sizes of each link.
         clock_us: Monotonic clock; replaced in tests.
+        load: How busy this worker is, told in each heartbeat.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class LinkServer:
         heartbeat_ms: int = 100,
         limits: QueueLimits | None = None,
         clock_us: Callable[[], int] = monotonic_us,
+        load: Callable[[], float] | None = None,
     ) -> None:
+        self._load = load
         self._host = host
         self._port = port
         self._on_link = on_link
@@ -140,6 +143,7 @@ class LinkServer:
             heartbeat_ms=self._heartbeat_ms,
             limits=self._limits,
             clock_us=self._clock_us,
+            load=self._load,
         )
         self._links.add(link)
         owner = asyncio.create_task(self._own(link), name=f"link {link.peer}")

@@ -45,6 +45,7 @@ from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall
 from voicebot.worker.handoff_rules import handoff_rules, queue_rules
 from voicebot.worker.hearing import Ears
 from voicebot.worker.journal import CallJournal
+from voicebot.worker.load_meter import LoadMeter
 from voicebot.worker.plan_shelf import PlanShelf, check_recognisers
 from voicebot.worker.speaking import SpeakingPool, fixed_prompt
 from voicebot.worker.worker_gauges import CacheCounts, sample_for_ever
@@ -66,10 +67,12 @@ class Worker:
     records: CallDetailLog
     live: LiveCalls
     renderer: SpeechRenderer
+    load: LoadMeter
     sessions: set[CallSession] = field(default_factory=set)
 
     async def serve(self, link: WorkerLink) -> None:
         """Serve one call."""
+        self.load.call_began()
         used = self.plans.latest
         ears = Ears(self.recognisers)
 
@@ -189,15 +192,16 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         lambda: queue_rules(settings.handoff, plans.latest.plan.source),
     )
     live.open()
-    watching = asyncio.create_task(plans.watch())
+    background = [asyncio.create_task(plans.watch())]
     try:
         records = CallDetailLog(settings.data_dir)
-        worker = Worker(settings, plans, recognisers, speaking, store, records, live, renderer)
-        metering = asyncio.create_task(worker.meter())
+        load = LoadMeter()
+        worker = Worker(settings, plans, recognisers, speaking, store, records, live, renderer, load)
+        background += [asyncio.create_task(worker.meter()), asyncio.create_task(load.run())]
         yield worker
     finally:
-        metering.cancel()
-        watching.cancel()
+        for task in background:
+            task.cancel()
         live.close()
         warmer.stop()
         speaking.close()
@@ -237,7 +241,13 @@ async def run_worker(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     link = settings.link
     async with open_worker(settings) as worker:
-        server = LinkServer(link.host, link.port, worker.serve, heartbeat_ms=link.heartbeat_ms)
+        server = LinkServer(
+            link.host,
+            link.port,
+            worker.serve,
+            heartbeat_ms=link.heartbeat_ms,
+            load=lambda: worker.load.load,
+        )
         health = unless_shared(settings.metrics, lambda: "stopping" if stop.is_set() else "")
         async with server, health:
             metrics.WORKERS_READY.set(1)

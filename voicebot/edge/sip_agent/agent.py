@@ -31,6 +31,7 @@ _POLL_IDLE_S: Final = 0.020
 _MAX_EVENTS_PER_POLL: Final = 16
 _WATCH_POLLS: Final = 500
 _BRIDGE_POLLS: Final = 5
+FRONT_SOURCE_HEADER: Final = "x-source-address"
 _log = get_logger()
 
 
@@ -48,6 +49,7 @@ class PjSipAgent:
         self._codecs = rtp.codecs
         self._acceptor = acceptor
         self._trunks = tuple(ipaddress.ip_network(n, strict=False) for n in sip.trunks)
+        self._fronts = tuple(ipaddress.ip_network(n, strict=False) for n in sip.fronts)
         # A leg that we dial sends its media from the host that we may dial.
         self._media_networks = (*self._trunks, *_literal_hosts(sip.outgoing_hosts))
         self._polls = 0
@@ -191,11 +193,14 @@ class PjSipAgent:
         assert self._account is not None
         message = prm.rdata.wholeMsg
         source = str(prm.rdata.srcAddress).rpartition(":")[0]
+        headers = peer_text.parse_sip_headers(message)
+        if _inside(source, self._fronts):
+            # The front takes away what the caller sent under this name and puts its own at the end.
+            source = next((v for n, v in reversed(headers) if n == FRONT_SOURCE_HEADER), source)
         leg = PjSipLeg(self, source)
         leg.adopt(PjCall(leg, self._account, prm.callId))
         self._legs.add(leg)
         leg.offered(message)
-        headers = peer_text.parse_sip_headers(message)
         first: dict[str, str] = {}
         for name, value in headers:
             first.setdefault(name, value)
@@ -240,11 +245,15 @@ class PjSipAgent:
                 leg.hang_up({}, code=500)
 
     def _from_trunk(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._trunks if network.version == parsed.version)
+        return _inside(address, self._trunks)
+
+
+def _inside(address: str, networks: tuple[IpNetwork, ...]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks if network.version == parsed.version)
 
 
 def _literal_hosts(hosts: Iterable[str]) -> tuple[IpNetwork, ...]:
