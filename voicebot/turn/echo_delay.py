@@ -148,6 +148,19 @@ class EchoDelayTracker:
         end = self._sent.size - round(ended_ms_ago * 8)
         return self._sent[end - count : end]
 
+    def likeness(self, longest_ms: float) -> float:
+        """How much the last window is like what was sent, at the delay at which it is most like it.
+
+        Args:
+            longest_ms: Delays up to here are possible: what we send has not lasted for longer.
+
+        Returns:
+            Highest peak over the root mean square of the correlation. Another voice gives 5 to 8, an
+            echo 8 to 25: less in a room than over a hybrid, and less while it is weak.
+        """
+        possible = self._correlate()[: max(1, min(self._longest, round(longest_ms * 8)))]
+        return float(possible.max() / (np.sqrt(np.mean(possible**2)) + 1e-12))
+
     def estimate(self) -> DelayEstimate:
         """Compare now; moves the lock where the evidence agrees."""
         heard = float(np.mean(self._heard**2))

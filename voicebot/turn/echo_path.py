@@ -12,6 +12,7 @@ heard ─┬──────┴──────────► level model �
        └─ as it is: in NO_ECHO, and when we have been silent for longer than the echo can last
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -29,6 +30,10 @@ Samples = NDArray[np.int16]
 TICK_MS: Final = 20
 TICK_SAMPLES: Final = 160
 _LEVEL_SAMPLES: Final = 1280
+
+
+_SENT_TICKS: Final = 68
+_SHORT_MEAN: Final = np.full(8, 1.0 / 8.0)  # as long as the level of what is heard
 
 
 class EchoState(Enum):
@@ -57,6 +62,14 @@ class EchoSettings:
     """What counts as our own speech in `loud_share`."""
     learning_ratio: float = 10.0
     """Peak ratio at the locked delay from which the level model learns."""
+    stranger_bias: float = 7.35
+    """Log odds that a voice on an unknown line is the caller's: this much, and"""
+    stranger_per_likeness: float = -0.61
+    """so much for each unit of likeness with what we sent, and"""
+    stranger_per_db: float = 0.13
+    """so much for each dB that it is louder than what we sent."""
+    likeness_limit: float = 14.0
+    """More likeness says no more."""
     delay: EchoDelaySettings = field(default_factory=EchoDelaySettings)
     level: EchoLevelSettings = field(default_factory=EchoLevelSettings)
 
@@ -85,6 +98,8 @@ class EchoResult:
     """Level of what was heard in the last 160 ms."""
     unexplained: float
     """Share of the heard power above the expected echo, 0 to 1; 1 where no echo is expected."""
+    stranger: float = 0.0
+    """Log odds that a voice heard in this tick is the caller's; known only in UNKNOWN, else 0."""
 
 
 class EchoPath:
@@ -111,6 +126,8 @@ class EchoPath:
         self._loud_floor = TICK_SAMPLES * 32768.0**2 * 10.0 ** (self._settings.loud_dbov / 10.0)
         history_ms = self._settings.delay.longest_delay_ms + 1000
         self._loud = np.zeros(history_ms // TICK_MS, bool)
+        self._sent = np.zeros(_SENT_TICKS)
+        self._sent_ms = 0
         self.state = EchoState.UNKNOWN
 
     @property
@@ -129,8 +146,12 @@ class EchoPath:
         self._silent_ms = 0 if reference_active else self._silent_ms + TICK_MS
         estimate = self._tracker.feed(microphone, reference)
         values = reference.astype(np.float64)
+        energy = float(np.dot(values, values))
         self._loud[:-1] = self._loud[1:]
-        self._loud[-1] = np.dot(values, values) > self._loud_floor
+        self._loud[-1] = energy > self._loud_floor
+        self._sent[:-1] = self._sent[1:]
+        self._sent[-1] = energy / TICK_SAMPLES
+        self._sent_ms += TICK_MS if reference_active or self._sent_ms else 0
         if estimate is not None:
             self._estimate = estimate
             self._recent_ratios = [*self._recent_ratios[1:], estimate.other_ratio]
@@ -150,6 +171,10 @@ class EchoPath:
                 learn = self._estimate.local_ratio >= self._settings.learning_ratio
                 unexplained = self._level.feed(microphone, self._tracker, delay_ms, learn=learn)
         heard_dbov = self._tracker.heard_dbov(_LEVEL_SAMPLES)
+        above_noise_db = heard_dbov - self._tracker.noise_dbov
+        audible = above_noise_db > self._settings.delay.above_noise_db
+        unknown = expected and self.state is EchoState.UNKNOWN
+        stranger = self._stranger(heard_dbov) if unknown and audible and self._sent_ms else 0.0
         return EchoResult(
             residual,
             self.state,
@@ -158,15 +183,28 @@ class EchoPath:
             self._estimate.peak_ratio,
             max(self._recent_ratios),
             self._estimate.evidence,
-            heard_dbov - self._tracker.noise_dbov,
+            above_noise_db,
             heard_dbov,
             unexplained,
+            stranger,
         )
 
     def shift(self, by_ms: float) -> None:
         """Our own jitter buffer moved: all is heard `by_ms` later from now on (negative: earlier)."""
         self._tracker.shift(by_ms)
         self._reference_delay_ms = max(0.0, self._reference_delay_ms + by_ms)
+
+    def _stranger(self, heard_dbov: float) -> float:
+        """Log odds that what is heard was not sent by us: fitted by logistic regression."""
+        settings = self._settings
+        likeness = min(self._tracker.likeness(self._sent_ms), settings.likeness_limit)
+        short = np.convolve(self._sent, _SHORT_MEAN, "valid")
+        louder_db = heard_dbov - 10.0 * math.log10(float(short.max()) / 32768.0**2 + 1e-9)
+        return (
+            settings.stranger_bias
+            + settings.stranger_per_likeness * likeness
+            + settings.stranger_per_db * louder_db
+        )
 
     def _decide(self, estimate: DelayEstimate) -> None:
         """Change of state, once per estimate."""

@@ -1,7 +1,7 @@
 """Does the caller speak while the bot does? The first look is fast and only pauses; the second decides.
 
 NO_ECHO    voice in what was heard, 120 ms
-UNKNOWN    voice for 240 ms that does not correlate with what we sent
+UNKNOWN    voice, and enough odds added up over its ticks that it is not our own
 ECHO       voice, and power that our echo cannot explain, 100 ms
 """
 
@@ -27,14 +27,18 @@ class EchoTriggerSettings:
     """The same, absolute."""
     no_echo_ms: int = 120
     """How long voice must last on a line without echo."""
-    unknown_ms: int = 240
-    """How long voice must last while the line is unknown and the voice is loud."""
-    unknown_quiet_ms: int = 400
-    """The same while the voice is no louder than an echo may be."""
-    loud_dbov: float = -32.0
-    """What is loud in `unknown_ms`."""
-    unknown_evidence: float = 5.0
-    """So much evidence for echo holds the trigger back until the line is known."""
+    unknown_probability: float = 0.7
+    """As `voice_probability`, while the line is unknown."""
+    unknown_odds: float = 14.0
+    """Log odds, added up over the ticks of a voice, at which it is the caller's on an unknown line."""
+    most_odds_per_tick: float = 3.0
+    """One tick adds and takes no more than this: neighbouring ticks hear nearly the same."""
+    fewest_odds: float = -10.0
+    """The sum goes no lower, so that a caller can still be heard after an echo."""
+    unknown_gap_ms: int = 100
+    """A voice that is silent for so long is another one when it comes again."""
+    echo_evidence: float = 6.5
+    """So much evidence for an unmodelled echo holds the trigger back; 7 makes a lock."""
     likeness_ratio: float = 20.0
     """Voice that correlates so well with what we sent, at a delay not modelled, is our own."""
     echo_ms: int = 100
@@ -48,8 +52,10 @@ class EchoTrigger:
 
     def __init__(self, settings: EchoTriggerSettings | None = None) -> None:
         self._settings = settings or EchoTriggerSettings()
-        self._voice = False
+        self._probability = 0.0
         self._lasting_ms = 0
+        self._odds = 0.0
+        self._gap_ms = 0
 
     def feed(self, result: EchoResult, windows: Sequence[VadWindow]) -> bool:
         """One tick.
@@ -63,22 +69,42 @@ class EchoTrigger:
         """
         settings = self._settings
         if windows:
-            self._voice = windows[-1].probability >= settings.voice_probability
-        counts = self._voice and result.unmodelled_ratio < settings.likeness_ratio
+            self._probability = windows[-1].probability
+        if result.echo_expected and result.state is EchoState.UNKNOWN:
+            return self._unknown(result)
+        counts = self._probability >= settings.voice_probability
+        counts &= result.unmodelled_ratio < settings.likeness_ratio
         needed_ms = settings.no_echo_ms
         if result.echo_expected and result.state is EchoState.ECHO:
             counts &= result.unexplained > settings.unexplained_share
             needed_ms = settings.echo_ms
         else:
-            counts &= result.above_noise_db > settings.above_noise_db
-            counts &= result.heard_dbov > settings.quietest_dbov
-            counts &= result.evidence < settings.unknown_evidence
-        if result.echo_expected and result.state is EchoState.UNKNOWN:
-            loud = result.heard_dbov > settings.loud_dbov
-            needed_ms = settings.unknown_ms if loud else settings.unknown_quiet_ms
+            counts &= self._loud(result)
+            counts &= result.evidence < settings.echo_evidence
         self._lasting_ms = self._lasting_ms + TICK_MS if counts else 0
         return self._lasting_ms >= needed_ms
+
+    def _unknown(self, result: EchoResult) -> bool:
+        """Add up what speaks for the caller; what speaks for our echo is taken off again."""
+        settings = self._settings
+        if self._probability >= settings.unknown_probability and self._loud(result):
+            most = settings.most_odds_per_tick
+            self._odds = max(settings.fewest_odds, self._odds + max(-most, min(most, result.stranger)))
+            self._lasting_ms += TICK_MS
+            self._gap_ms = 0
+            return self._odds >= settings.unknown_odds and self._lasting_ms >= settings.echo_ms
+        self._gap_ms += TICK_MS
+        if self._gap_ms >= settings.unknown_gap_ms:
+            self._lasting_ms = 0
+            self._odds = min(self._odds, 0.0)
+        return False
+
+    def _loud(self, result: EchoResult) -> bool:
+        settings = self._settings
+        above_noise = result.above_noise_db > settings.above_noise_db
+        return above_noise and result.heard_dbov > settings.quietest_dbov
 
     def reset(self) -> None:
         """Forget what was heard so far: a trigger has been dealt with."""
         self._lasting_ms = 0
+        self._odds = 0.0
