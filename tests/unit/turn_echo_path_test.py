@@ -271,8 +271,8 @@ def test_odds_of_a_voice_outlast_a_short_gap_and_no_more():
     answer = result(EchoState.UNKNOWN, stranger=3.0)
     for gap_ticks, needed_ticks in ((2, 2), (5, 5)):
         trigger = EchoTrigger()
-        assert not any([trigger.feed(answer, voice(0.9)) for _ in range(3)])
-        assert not any([trigger.feed(answer, voice(0.1)) for _ in range(gap_ticks)])
+        assert not any(trigger.feed(answer, voice(0.9)) for _ in range(3))
+        assert not any(trigger.feed(answer, voice(0.1)) for _ in range(gap_ticks))
         fired = [trigger.feed(answer, voice(0.9)) for _ in range(10)]
         assert fired.index(True) + 1 == needed_ticks
 
