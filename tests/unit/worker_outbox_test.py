@@ -93,6 +93,7 @@ class OneTurn:
 
     over = False
     listens_to_secret = False
+    echo_return_loss_db = None
 
     def next_deadline_ms(self):
         return None
@@ -130,3 +131,14 @@ async def test_a_worker_that_was_replaced_neither_speaks_nor_calls(store, tmp_pa
     records = list(CallDetailLog(tmp_path).read())
     assert [r.reason for r in records] == ([] if replaced else ["worker stopped"])
     assert (await store.load("s1")).turns == ({} if replaced else (await store.load("s1")).turns)
+
+
+async def test_a_worker_that_only_hung_still_says_what_came_of_its_tool(store, tmp_path):
+    """Replaced while the tool was being called: its successor waits for the outcome instead of guessing."""
+    first = await journal(store, tmp_path)
+    await first.begin_tool(PAY, may_repeat=False)
+    second = await journal(store, tmp_path, lease=1)
+    waiting = asyncio.create_task(second.begin_tool(PAY, may_repeat=False))
+    await asyncio.sleep(0)
+    await first.finish_tool(PAY, PAID)
+    assert await waiting == PAID

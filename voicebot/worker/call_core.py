@@ -314,6 +314,7 @@ class CallCore:
         self._quiet.heard_caller(now_ms)
         self._meter.edge_clock(start.edge_monotonic_us, now_ms)
         if start.resume is not None:
+            self._answered_ms -= start.resume.talk_ms
             self._version = start.resume.lease << 32
             self._last_frame = start.resume.acknowledged_frame
             self._keys = start.resume.acknowledged_keys

@@ -217,7 +217,7 @@ class CallSession:
                 await self._carry_out(self._core.advance(self._clock_ms()), tasks)
                 continue
             if isinstance(item, Start):
-                self._started_ms = self._clock_ms()
+                self._started_ms = self._clock_ms() - (item.resume.talk_ms if item.resume else 0)
                 self._log = self._log.bind(call_id=item.call_id, session_id=item.session_id)
                 await self._journal.started(item)
                 await self._take_over(item)

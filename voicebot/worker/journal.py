@@ -25,6 +25,8 @@ from voicebot.telemetry.log import get_logger
 from voicebot.worker.effects import CallState, SaveState, TurnMeasured
 
 ORPHAN_LOOK_S: Final = 0.25
+IN_DOUBT_S: Final = 2.0
+IN_DOUBT_LOOK_S: Final = 0.1
 
 
 class CallJournal:
@@ -66,7 +68,7 @@ class CallJournal:
         self._start = start
         self._lease = start.resume.lease if start.resume is not None else 0
         self._started_at = utc_text(self._wall_clock_s())
-        self._started_s = time.monotonic()
+        self._started_s = time.monotonic() - (start.resume.talk_ms / 1000 if start.resume else 0)
         self._log = self._log.bind(call_id=start.call_id, session_id=start.session_id)
         record = SessionRecord(
             session_id=start.session_id,
@@ -102,6 +104,7 @@ class CallJournal:
             self._log.error("call_not_resumed", session_id=start.session_id, error=str(error))
             return None
         self._turns = dict(stored.turns)
+        self._started_at = stored.record.started_at or self._started_at
         self._workers = self._lease + 1
         return state
 
@@ -187,16 +190,32 @@ class CallJournal:
         self._called.add(key)
         match claim.verdict:
             case "done":
-                known = msgspec.json.decode(claim.effect.outcome, type=ToolFinished)
-                self._log.info("tool_known", tool=call.tool, outcome=known.outcome)
-                return msgspec.structs.replace(known, request=call.request)
+                done = msgspec.json.decode(claim.effect.outcome, type=ToolFinished)
+                self._log.info("tool_known", tool=call.tool, outcome=done.outcome)
+                return msgspec.structs.replace(done, request=call.request)
             case "busy":
                 raise StaleLeaseError("another worker calls this tool")
             case "in_doubt" if not may_repeat:
-                self._log.warning("tool_in_doubt", tool=call.tool)
-                return ToolFinished(request=call.request, outcome="error")
+                known = await self._awaited(key)
+                outcome = known.outcome if known else "error"
+                self._log.warning("tool_in_doubt", tool=call.tool, outcome=outcome)
+                known = known or ToolFinished(request=call.request, outcome="error")
+                return msgspec.structs.replace(known, request=call.request)
             case _:
                 return None
+
+    async def _awaited(self, key: str) -> ToolFinished | None:
+        """The worker before us may only have hung, and still write down what came of its call."""
+        assert self._start is not None
+        until_s = time.monotonic() + IN_DOUBT_S
+        while time.monotonic() < until_s:
+            await asyncio.sleep(IN_DOUBT_LOOK_S)
+            with contextlib.suppress(SessionStoreError):
+                stored = await self._store.load(self._start.session_id)
+                for effect in stored.effects if stored is not None else ():
+                    if effect.key == key and effect.state == "done":
+                        return msgspec.json.decode(effect.outcome, type=ToolFinished)
+        return None
 
     async def finish_tool(self, call: CallTool, done: ToolFinished) -> None:
         """Note what came of a tool; a failure is logged, the call goes on."""

@@ -1,0 +1,184 @@
+"""What the caller hears when a worker dies or hangs, measured at the wire.
+
+    python -m tests.bench.failover [--trials 20] [--kills 0]
+
+`voicebot serve` with two workers and stub engines (keys instead of words, a tone instead of a voice), called
+by the independent harness. Two moments: in the middle of a prompt (the gap is the longest silence in a tone
+that has none), and right after the last key of an answer (the gap is how much later the bot's next word comes
+than in the calls without a kill). `--kills` runs so many random kills as well and checks every call.
+"""
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sip_test_harness import Caller, CallerOptions
+from tests.bench.rows import at_most, machine, percentile, row, write
+from tests.loopback.takeover_kit import (
+    Booking,
+    kill,
+    ordering_call,
+    problems,
+    serving_pid,
+    takeover_bot,
+    two_workers_ready,
+)
+
+AUDIBLE_DBFS = -45
+LIMITS_MS = {"kill": 200, "stop": 500}
+
+
+def longest_silence_ms(received, from_ns, to_ns):
+    """Longest time between two audible packets that overlaps the window."""
+    audible = [
+        p.arrival_ns for p in received if p.level_dbfs is not None and p.level_dbfs > AUDIBLE_DBFS
+    ]
+    gaps = [(b - a) / 1e6 for a, b in itertools.pairwise(audible) if b > from_ns and a < to_ns]
+    return max(gaps, default=float("inf"))
+
+
+async def in_a_prompt(bot, how, chance):
+    """Kill in the middle of the greeting, which is more than four seconds of tone."""
+    async with Caller(bot.uri, CallerOptions(limit_s=60)) as call:
+        await call.invite()
+        await call.wait_bot_audible(30)
+        await asyncio.sleep(chance.uniform(0.1, 2.0))
+        at_ns = time.monotonic_ns()
+        kill(serving_pid(bot, call.call_id), how)
+        await asyncio.sleep(1.6)
+        return longest_silence_ms(call.media.received, at_ns - 100_000_000, at_ns + 1_500_000_000), call
+
+
+async def after_a_key(bot, how, chance):
+    """Kill around the moment at which the last key of an answer arrives; how=None: a call without a kill."""
+    async with Caller(bot.uri, CallerOptions(limit_s=60)) as call:
+        await call.invite()
+        await call.wait_bot_audible(30)
+        await call.wait_bot_silent(400, timeout_s=60)
+        for digit in "1357":
+            await call.press(digit)
+        await asyncio.sleep(chance.uniform(0, 0.15))
+        if how is not None:
+            kill(serving_pid(bot, call.call_id), how)
+        await call.wait_bot_audible(30, since_ns=time.monotonic_ns())
+        await asyncio.sleep(0.3)
+        return call.measures().turns[-1].response_onset_ms, call
+
+
+async def trials(bot, count, chance):
+    usual = [(await after_a_key(bot, None, chance))[0] for _ in range(5)]
+    usual_ms = percentile([u for u in usual if u is not None], 0.5)
+    rows = [row("answer after the last key without a kill, p50", round(usual_ms, 1), "ms", note="n=5")]
+    for how, limit_ms in LIMITS_MS.items():
+        gaps = {"in a prompt": [], "after a key": []}
+        whole = True
+        for _ in range(count):
+            for moment, trial in (("in a prompt", in_a_prompt), ("after a key", after_a_key)):
+                await two_workers_ready(bot)
+                value, call = await trial(bot, how, chance)
+                if moment == "after a key" and value is not None:
+                    value = max(0.0, value - usual_ms)
+                gaps[moment].append(value)
+                whole &= all(s.contiguous for s in call.measures().bot_streams)
+                print(f"{how} {moment}: {value}", flush=True)
+        name = "kill -9" if how == "kill" else "SIGSTOP"
+        for moment, values in gaps.items():
+            lost = sum(v is None for v in values)
+            heard = [v for v in values if v is not None] or [float("inf")]
+            note = f"n={len(values)}, unanswered {lost}"
+            rows.append(
+                row(
+                    f"{name} {moment}, silence heard p50",
+                    round(percentile(heard, 0.5), 1),
+                    "ms",
+                    note=note,
+                )
+            )
+            rows.append(
+                at_most(
+                    f"{name} {moment}, silence heard p95",
+                    percentile(heard, 0.95),
+                    "ms",
+                    limit_ms,
+                    target="16",
+                )
+            )
+            rows.append(row(f"{name} {moment}, silence heard max", round(max(heard), 1), "ms"))
+        rows.append(
+            row(
+                f"{name}: RTP sequence contiguous in all calls",
+                int(whole),
+                "",
+                limit="1",
+                ok=whole,
+                target="16",
+            )
+        )
+    return rows
+
+
+async def random_kills(bot, booking, wanted, chance):
+    kills, found, done = 0, [], 0
+
+    async def killer():
+        nonlocal kills
+        while kills < wanted:
+            await asyncio.sleep(chance.uniform(0.5, 4.0))
+            await two_workers_ready(bot)
+            pid = serving_pid(bot)
+            if pid is not None:
+                kill(pid, chance.choice(["kill", "kill", "stop"]))
+                kills += 1
+
+    killing = asyncio.create_task(killer())
+    while not killing.done():
+        for call in await asyncio.gather(*(ordering_call(bot) for _ in range(4))):
+            record = await bot.record_of(call.call_id, limit_s=60)
+            found += problems(call, record, booking, record["session_id"])
+            done += 1
+        print(f"{kills} kills, {done} calls, problems: {found}", flush=True)
+    await killing
+    return [
+        row(
+            "calls with something lost, doubled or broken",
+            len(found),
+            "",
+            limit="0",
+            ok=not found,
+            target="16",
+            note=f"{kills} random kills (two of three -9, one SIGSTOP), {done} calls; {'; '.join(found[:3])}",
+        )
+    ]
+
+
+async def measure(options):
+    chance = random.Random(16)
+    rows = [row("machine", machine(), "")]
+    with tempfile.TemporaryDirectory() as folder:
+        async with Booking() as booking, takeover_bot(Path(folder), booking) as bot:
+            if options.trials:
+                rows += await trials(bot, options.trials, chance)
+            if options.kills:
+                rows += await random_kills(bot, booking, options.kills, chance)
+            events = [e for e in bot.log if '"worker_silent"' in e]
+            rows.append(row("workers left for their silence, SIGSTOP included", len(events), ""))
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=20, help="per moment and way of dying")
+    parser.add_argument("--kills", type=int, default=0, help="random kills under four calls")
+    options = parser.parse_args()
+    rows = asyncio.run(measure(options))
+    write("failover", rows)
+    return 0 if all(r["ok"] for r in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
