@@ -101,7 +101,7 @@ bench-tts: $(DEV_STAMP) ## Synthesis: time to first audio, level, intelligibilit
 	$(BIN)/python -m tests.bench.tts $(ARGS)
 
 bench-asr: $(DEV_STAMP) ## Recognition: error by channel, loss and noise (ARGS="--data FOLDER")
-	$(BIN)/python -m tests.bench.asr $(ARGS)
+	$(BIN)/sip-test-harness asr --recogniser "$(BIN)/voicebot asr answer" $(ARGS)
 
 bench-router: $(DEV_STAMP) ## Routing: CLINC150 accuracy and time (ARGS="--data FOLDER")
 	$(BIN)/python -m tests.bench.router $(ARGS)

@@ -195,6 +195,7 @@ def main() -> None:
     """Entry point of the ``voicebot`` command."""
     groups = {
         "dialplan": ("voicebot.dialogue.cli", "Check, test, try and draw dialplans."),
+        "asr": ("voicebot.asr.cli", "Try and measure the recogniser."),
         "tts": ("voicebot.tts.cli", "Try and calibrate voices."),
         "console": ("voicebot.console.cli", "Run the web console."),
         "handoff": ("voicebot.handoff.cli", "Follow handoffs in the terminal."),

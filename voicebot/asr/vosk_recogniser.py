@@ -297,7 +297,7 @@ def _holds(reading: list[dict[str, Any]], wanted: dict[str, Any]) -> bool:
 
 
 def _word(row: dict[str, Any], confidence: float) -> Word:
-    known = 0.0 if row["word"] == UNKNOWN_WORD else min(1.0, max(0.0, confidence))
+    known = 0.0 if row["word"] == UNKNOWN_WORD else float(min(1.0, max(0.0, confidence)))
     return Word(row["word"], round(row["start"] * 1000), round(row["end"] * 1000), round(known, 4))
 
 
