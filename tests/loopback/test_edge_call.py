@@ -214,11 +214,28 @@ async def test_only_g729_offered(edge, worker):
         assert (await caller.call(body)).code == 488
 
 
-async def test_options(edge):
-    """OPTIONS outside a dialog is answered."""
+async def test_options_tell_the_truth(edge, worker):
+    """200 while a worker is there, also within a dialog; 503 with Retry-After soon after it has gone."""
+
+    async def ask():
+        async with Caller(edge.server) as caller:
+            caller.request("OPTIONS")
+            return await caller.final("OPTIONS")
+
+    async def until(code):
+        async with asyncio.timeout(20):
+            while (answer := await ask()).code != code:
+                await asyncio.sleep(0.1)
+        return answer
+
+    await until(200)
     async with Caller(edge.server) as caller:
+        await caller.call()
         caller.request("OPTIONS")
         assert (await caller.final("OPTIONS")).code == 200
+        assert (await caller.hang_up()).code == 200
+    await worker.die()
+    assert int((await until(503)).get("Retry-After")) > 0
 
 
 async def test_incoming_refer_is_refused(edge, worker):

@@ -73,11 +73,73 @@ async def test_longest_call(edge, worker):
         assert (await (await worker.call()).wait_for(Stop)).reason == "call too long"
 
 
-async def test_source_outside_the_trunks(edge, worker):
-    """403, and the worker never hears of it."""
-    async with Caller(edge.server, host="127.0.0.2") as caller:
-        assert (await caller.call()).code == 403
-    assert not worker.calls
+async def test_source_outside_the_trunks_gets_nothing(edge, worker):
+    """No answer to whatever a scanner tries, one log line; the worker never hears of it."""
+    async with Caller(edge.server, host="127.0.0.2") as stranger:
+        for method in ("OPTIONS", "REGISTER", "SUBSCRIBE", "MESSAGE", "BYE", "ACK", "INVITE", "FOO"):
+            stranger.request(method)
+        await edge.wait_event("sip_request_refused")
+        async with Caller(edge.server) as caller:  # what came after it has been dealt with
+            assert (await caller.call()).code == 200
+            await caller.hang_up()
+        assert not stranger.responses
+    assert [c.start.source_address for c in worker.calls] == ["127.0.0.1"]
+    reasons = [event["reason"] for event in edge.events("sip_request_refused")]
+    assert reasons.count("source") == 1
+
+
+async def test_strangers_may_be_refused_instead():
+    """403 for those who want to see why nothing works."""
+    program = EdgeProgram(sip={"trunks": ["127.0.0.1/32"], "strangers": "refuse"})
+    try:
+        async with Caller(program.server, host="127.0.0.2") as stranger:
+            assert (await stranger.call()).code == 403
+    finally:
+        program.stop()
+
+
+async def test_callers_with_a_password(monkeypatch):
+    """401 with a challenge, then the answer counts; five wrong ones and the source hears no more."""
+    monkeypatch.setenv("CALLER_PASSWORD", "s3cret")
+    users = [{"name": "ann", "password_env": "CALLER_PASSWORD"}]
+    program = EdgeProgram(sip={"digest_users": users})
+    try:
+        async with ScriptedWorker(program.worker_port):
+            async with Caller(program.server) as caller:
+                answer = await caller.call(headers=[await authorization(caller, "s3cret")])
+                assert answer.code == 200
+                assert (await caller.hang_up()).code == 200
+            async with Caller(program.server, host="127.0.0.5") as guesser:
+                for _ in range(4):
+                    header = await authorization(guesser, "guess")
+                    assert (await guesser.call(headers=[header])).code == 401
+                header = await authorization(guesser, "guess")
+                count = len(guesser.responses)
+                guesser.invite(headers=[header])
+                await program.wait_until(lambda: program.events("sip_request_refused"), "refusals")
+                async with Caller(program.server) as caller:
+                    right = await authorization(caller, "s3cret")
+                    assert (await caller.call(headers=[right])).code == 200
+                    assert (await caller.hang_up()).code == 200
+                assert len(guesser.responses) == count
+            assert not any("s3cret" in line for line in program.lines)
+    finally:
+        program.stop()
+
+
+async def authorization(caller, password, user="ann"):
+    """Ask for a challenge and answer it."""
+    caller.invite_branch = ""
+    refused = await caller.call()
+    assert refused.code == 401, refused.first_line
+    given = dict(re.findall(r'(\w+)="?([^",]+)"?', refused.get("WWW-Authenticate")))
+    ha1 = md5(f"{user}:{given['realm']}:{password}")
+    ha2 = md5(f"INVITE:{caller.target}")
+    response = md5(f"{ha1}:{given['nonce']}:00000001:c:auth:{ha2}")
+    return (
+        f'Authorization: Digest username="{user}", realm="{given["realm"]}", nonce="{given["nonce"]}", '
+        f'uri="{caller.target}", qop=auth, nc=00000001, cnonce="c", response="{response}"'
+    )
 
 
 async def test_half_open_calls_of_one_source_are_bounded_and_given_up(edge, worker):

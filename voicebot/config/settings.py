@@ -19,6 +19,11 @@ def _network(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    ipaddress.IPv4Address(text)
+    return text
+
+
 Network = Annotated[str, AfterValidator(_network)]
 
 
@@ -36,6 +41,13 @@ class RegistrationSettings(_Section):
     expires_s: int = Field(300, ge=60, le=86400)
 
 
+class DigestUser(_Section):
+    """Somebody who may call after a password; it comes from the environment only."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")
+    password_env: str = Field("VOICEBOT_DIGEST_PASSWORD", description="variable with the password")
+
+
 class SipSettings(_Section):
     """Signalling."""
 
@@ -43,7 +55,33 @@ class SipSettings(_Section):
     port: Port = 5060
     advertised_host: str = Field("", description="address in Contact and SDP; empty: host")
     trunks: tuple[Network, ...] = Field(
-        ("127.0.0.0/8",), description="networks that may call; others are refused with 403"
+        ("127.0.0.0/8",), description="networks that may call; see strangers for all others"
+    )
+    strangers: Literal["drop", "refuse"] = Field(
+        "drop", description="requests from elsewhere: no answer at all, or 403 up to a rate"
+    )
+    max_calls: int = Field(0, ge=0, description="dialogs at once; 0: what the SIP library can carry")
+    invites_per_s: float = Field(
+        20.0, gt=0, description="new calls of one source; an edge of four slots never needs more"
+    )
+    invite_burst: int = Field(40, ge=1, description="new calls of one source at once")
+    shed_when_late_ms: int = Field(
+        60,
+        ge=0,
+        description="new calls get 503 while a quarter of the last 2 s of speech left later than this;"
+        " 0: never",
+    )
+    digest_users: tuple[DigestUser, ...] = Field(
+        (), description="who may call with a password; empty: the trunk list is enough"
+    )
+    digest_realm: str = Field("voicebot", pattern=r"^[A-Za-z0-9_. -]{1,64}$")
+    digest_algorithm: Literal["MD5", "SHA-256"] = Field(
+        "MD5", description="MD5 is what exchanges can do; a trunk behind TLS may ask for SHA-256"
+    )
+    ban_after: int = Field(5, ge=1, description="wrong passwords of one source before it is banned")
+    ban_s: float = Field(600.0, gt=0, description="a banned source gets no answer to INVITE")
+    name_servers: tuple[Annotated[str, AfterValidator(_address)], ...] = Field(
+        (), description="IPv4 addresses for host names in SIP; empty: those of the system"
     )
     fronts: tuple[Network, ...] = Field(
         (), description="our own SIP proxies: their X-Source-Address header names the caller's network"
@@ -59,7 +97,9 @@ class SipSettings(_Section):
         500, ge=0, description="without an ACK for this long a call is half open"
     )
     max_half_open_per_source: int = Field(
-        2, ge=1, description="half-open calls of one source; more get 503"
+        2,
+        ge=1,
+        description="calls of one source that wait for its ACK; more get 503, or have to ask again",
     )
     max_call_s: int = Field(3600, ge=1)
     allow_outgoing: bool = Field(
@@ -74,6 +114,9 @@ class SipSettings(_Section):
 class RtpSettings(_Section):
     """Media."""
 
+    realtime: bool = Field(
+        default=True, description="run the edge before ordinary processes where the system allows it"
+    )
     port_min: Port = 16384
     port_max: Port = 16639
     codecs: tuple[Literal["PCMU", "PCMA"], ...] = ("PCMU", "PCMA")

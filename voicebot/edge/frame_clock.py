@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from voicebot.edge.load_guard import LoadGuard
 from voicebot.rtp.send_clock import SendClock
 from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
@@ -27,9 +28,13 @@ class FrameClock:
 
     After a stall at most three ticks follow at once (``SendClock``). A member that raises is logged and
     taken out; the others go on.
+
+    Args:
+        load: Told how late each tick is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, load: LoadGuard | None = None) -> None:
+        self._load = load or LoadGuard(0)
         self._members: dict[Ticked, None] = {}
         self._clock: SendClock | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -48,6 +53,7 @@ class FrameClock:
         if not self._members and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._load.idle()
 
     def _schedule(self) -> None:
         assert self._clock is not None
@@ -68,10 +74,12 @@ class FrameClock:
             for member in list(self._members):
                 self._attempt(member, member.after_tick, now_us)
         metrics.FRAME_LATE_SECONDS.observe(late_us / 1e6)
+        self._load.tick(late_us)
         if self._members:
             self._schedule()
         else:
             self._timer = None
+            self._load.idle()
 
     def _attempt(self, member: Ticked, step: Callable[[int], None], now_us: int) -> None:
         try:

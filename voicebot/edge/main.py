@@ -9,12 +9,14 @@ import contextlib
 import gc
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from voicebot.config.settings import Settings
 from voicebot.edge.call_leg import CallLeg, LegServices
 from voicebot.edge.frame_clock import FrameClock
+from voicebot.edge.load_guard import LoadGuard
 from voicebot.edge.receive_path import warm_up
 from voicebot.edge.rtp_port import RtpPort, RtpPortPool
 from voicebot.edge.signalling import IncomingCall, SipLeg
@@ -27,6 +29,8 @@ from voicebot.telemetry.readiness import announce_ready
 
 _SPARE_CHECK_S: Final = 0.25
 _COLLECT_S: Final = 1.0
+_WORKER_MEMORY_S: Final = 1.5
+"""The warm link is missing for a moment whenever a call takes it; for longer, the workers are gone."""
 _REALTIME_PRIORITY: Final = 1
 _log = get_logger()
 
@@ -51,20 +55,32 @@ class Edge:
             connect_timeout_ms=settings.link.connect_timeout_ms,
             heartbeat_ms=settings.link.heartbeat_ms,
         )
+        self._load = LoadGuard(sip.shed_when_late_ms)
         self._services = LegServices(
             settings=settings,
             agent=self._agent,
-            clock=FrameClock(),
+            clock=FrameClock(self._load),
             ports=self._ports,
             links=self._links,
         )
         self._calls: asyncio.TaskGroup | None = None
         self._live = 0
+        self._worker_seen_s = float("-inf")
         self._spare_taken = asyncio.Event()
         self._drained = asyncio.Event()
         self._end_now = asyncio.Event()
 
     # ------------------------------------------------------------------ CallAcceptor
+
+    @property
+    def ready(self) -> bool:
+        """See ``CallAcceptor``."""
+        return self._links.spare_ready or time.monotonic() - self._worker_seen_s < _WORKER_MEMORY_S
+
+    @property
+    def overloaded(self) -> bool:
+        """See ``CallAcceptor``."""
+        return self._load.overloaded
 
     def reserve_media(self) -> RtpPort:
         """See ``CallAcceptor``."""
@@ -98,7 +114,7 @@ class Edge:
         """Why no new call can be taken; empty when one can."""
         if self._agent.draining:
             return "draining"
-        if not self._links.spare_ready:
+        if not self.ready:
             return "no worker"
         return ""
 
@@ -162,6 +178,8 @@ class Edge:
         while True:
             self._spare_taken.clear()
             await self._links.prepare()
+            if self._links.spare_ready:
+                self._worker_seen_s = time.monotonic()
             metrics.EDGES_READY.set(not self.not_ready())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SPARE_CHECK_S):
@@ -201,19 +219,18 @@ def use_realtime_priority() -> bool:
     return True
 
 
-async def run_edge(settings: Settings, *, realtime: bool = True, signals: bool = True) -> None:
+async def run_edge(settings: Settings, *, signals: bool = True) -> None:
     """Serve calls until SIGTERM or SIGINT.
 
     Args:
         settings: The whole tree.
-        realtime: Ask for real-time scheduling; without the right to it nothing happens.
         signals: Install the signal handlers; off where somebody else owns them (cancel instead).
 
     Raises:
         ConfigError: The SIP address cannot be used.
     """
     edge = Edge(settings)
-    _log.info("edge_scheduling", realtime=realtime and use_realtime_priority())
+    _log.info("edge_scheduling", realtime=settings.rtp.realtime and use_realtime_priority())
     with _signal_handlers(edge.stop) if signals else contextlib.nullcontext():
         async with unless_shared(settings.metrics, edge.not_ready):
             await edge.run()

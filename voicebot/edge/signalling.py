@@ -119,6 +119,14 @@ class SipLeg(Protocol):
 class CallAcceptor(Protocol):
     """Who takes calls in."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether a call would find a worker."""
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the calls in progress suffer already."""
+
     def reserve_media(self) -> MediaPort:
         """Open an RTP socket: the library writes its body before the call is decided upon."""
 

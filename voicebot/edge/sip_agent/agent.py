@@ -12,10 +12,21 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from voicebot.config.settings import RtpSettings, SipSettings
+from voicebot.core.errors import ConfigError
 from voicebot.edge import peer_text
+from voicebot.edge.admission import (
+    FRONT_SOURCE_HEADER,
+    PASS,
+    Admission,
+    EdgeState,
+    SipRequest,
+    Verdict,
+)
+from voicebot.edge.digest import DigestGate
 from voicebot.edge.sdp import MediaTarget
 from voicebot.edge.signalling import CallAcceptor, IncomingCall, LegEnd, LegEvents, MediaPort
 from voicebot.edge.sip_agent.callbacks import PjAccount, PjCall
+from voicebot.edge.sip_agent.door import SipDoor
 from voicebot.edge.sip_agent.leg import PjSipLeg
 from voicebot.edge.sip_agent.library import (
     ConferenceBridge,
@@ -24,6 +35,7 @@ from voicebot.edge.sip_agent.library import (
     start_endpoint,
 )
 from voicebot.rtp.source_guard import IpNetwork, media_address_allowed
+from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
 
 _POLL_BUSY_S: Final = 0.010
@@ -31,7 +43,7 @@ _POLL_IDLE_S: Final = 0.020
 _MAX_EVENTS_PER_POLL: Final = 16
 _WATCH_POLLS: Final = 500
 _BRIDGE_POLLS: Final = 5
-FRONT_SOURCE_HEADER: Final = "x-source-address"
+_TELL_EVERY_S: Final = 60.0
 _log = get_logger()
 
 
@@ -48,10 +60,12 @@ class PjSipAgent:
         self._sip = sip
         self._codecs = rtp.codecs
         self._acceptor = acceptor
-        self._trunks = tuple(ipaddress.ip_network(n, strict=False) for n in sip.trunks)
-        self._fronts = tuple(ipaddress.ip_network(n, strict=False) for n in sip.fronts)
+        trunks = tuple(ipaddress.ip_network(n, strict=False) for n in sip.trunks)
         # A leg that we dial sends its media from the host that we may dial.
-        self._media_networks = (*self._trunks, *_literal_hosts(sip.outgoing_hosts))
+        dialled = _literal_hosts(sip.outgoing_hosts)
+        self._media_networks = (*trunks, *dialled)
+        self._admission = Admission(sip, own_peers(sip, dialled), _digest_gate(sip))
+        self._door: SipDoor | None = None
         self._polls = 0
         self._endpoint: Any = None
         self._account: PjAccount | None = None
@@ -59,6 +73,7 @@ class PjSipAgent:
         self._deferred: deque[Callable[[], Any]] = deque()
         self._limit = 0
         self._bridge: ConferenceBridge | None = None
+        self._told_s: dict[str, float] = {}
         self.draining = False
         self.counters: Counter[str] = Counter()
 
@@ -108,6 +123,7 @@ class PjSipAgent:
         self._bridge = ConferenceBridge()
         self._account = PjAccount(self)
         self._account.create(account_config(self._sip))
+        self._door = SipDoor(self._decide)
 
     async def run(self) -> None:
         """Serve the library until cancelled."""
@@ -162,6 +178,9 @@ class PjSipAgent:
             self._account.release()
             self._account = None
         self._bridge = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         gc.collect()
         self._endpoint.libDestroy()
         self._endpoint = None
@@ -194,9 +213,14 @@ class PjSipAgent:
         message = prm.rdata.wholeMsg
         source = str(prm.rdata.srcAddress).rpartition(":")[0]
         headers = peer_text.parse_sip_headers(message)
-        if _inside(source, self._fronts):
-            # The front takes away what the caller sent under this name and puts its own at the end.
-            source = next((v for n, v in reversed(headers) if n == FRONT_SOURCE_HEADER), source)
+        request = SipRequest(
+            "INVITE",
+            source,
+            claimed=next((v for n, v in reversed(headers) if n == FRONT_SOURCE_HEADER), ""),
+            uri=peer_text.request_uri(message),
+            authorization=next((v for n, v in headers if n == "authorization"), ""),
+        )
+        source = self._admission.source_of(request)
         leg = PjSipLeg(self, source)
         leg.adopt(PjCall(leg, self._account, prm.callId))
         self._legs.add(leg)
@@ -213,47 +237,78 @@ class PjSipAgent:
             source_address=source,
             headers=peer_text.dialplan_headers(headers),
         )
-        self.defer(lambda: self._admit(leg, call))
+        self.defer(lambda: self._admit(leg, call, request))
 
-    def _admit(self, leg: PjSipLeg, call: IncomingCall) -> None:
-        retry = {"Retry-After": str(self._sip.retry_after_s)}
-        # Honest callers ACK within a round trip, also when four of them call in the same moment.
-        overdue_s = time.monotonic() - self._sip.half_open_after_ms / 1000
-        half_open = sum(
-            other is not leg
-            and not other.confirmed
-            and other.source_address == leg.source_address
-            and other.created_s <= overdue_s
-            for other in self._legs
+    def _admit(self, leg: PjSipLeg, call: IncomingCall, request: SipRequest) -> None:
+        # Behind the door only what it let in arrives; without it the same questions are asked here.
+        verdict = PASS
+        if self._door is None or not self._door.active:
+            verdict = self._decide(request, besides=leg)
+        if verdict.code:
+            leg.reject(verdict.code if verdict.code > 0 else 403, dict(verdict.headers))
+            return
+        try:
+            if leg.media is None:  # a late offer is written when we answer
+                leg.media = self.reserve_media()
+            self._acceptor.on_incoming(leg, call)
+        except Exception:  # noqa: BLE001 - one call's mistake must not end the others
+            _log.exception("call_not_accepted")
+            leg.hang_up({}, code=500)
+
+    def _decide(self, request: SipRequest, besides: PjSipLeg | None = None) -> Verdict:
+        """What becomes of a request; ``besides`` is its own leg, when it has one already."""
+        state = EdgeState(
+            draining=self.draining,
+            ready=self._acceptor.ready,
+            overloaded=self._acceptor.overloaded,
+            live_calls=len(self._legs) - (besides is not None),
+            call_limit=self._limit,
+            half_open=lambda source: self._half_open(source, besides),
         )
-        if not self._from_trunk(leg.source_address):
-            self.count("source_refused")
-            leg.reject(403, {})
-        elif self.draining:
-            self.count("draining_refused")
-            leg.reject(503, retry)
-        elif half_open >= self._sip.max_half_open_per_source:
-            self.count("half_open_refused")
-            leg.reject(503, retry)
-        else:
-            try:
-                if leg.media is None:  # a late offer is written when we answer
-                    leg.media = self.reserve_media()
-                self._acceptor.on_incoming(leg, call)
-            except Exception:  # noqa: BLE001 - one call's mistake must not end the others
-                _log.exception("call_not_accepted")
-                leg.hang_up({}, code=500)
+        verdict = self._admission.check(request, state, time.monotonic())
+        if verdict.reason:
+            self.count(f"{verdict.reason}_refused")
+            metrics.CALLS_REFUSED.labels(verdict.reason).inc()
+            self._tell_refusal(request, verdict)
+        return verdict
 
-    def _from_trunk(self, address: str) -> bool:
-        return _inside(address, self._trunks)
+    def _tell_refusal(self, request: SipRequest, verdict: Verdict) -> None:
+        """A line for the first refusal of a kind in each minute: an attack must not fill the disk."""
+        now_s = time.monotonic()
+        if now_s - self._told_s.get(verdict.reason, -_TELL_EVERY_S) >= _TELL_EVERY_S:
+            self._told_s[verdict.reason] = now_s
+            _log.warning(
+                "sip_request_refused",
+                reason=verdict.reason,
+                method=request.method,
+                source_address=request.source,
+                answered=max(verdict.code, 0),
+            )
+
+    def _half_open(self, source: str, besides: PjSipLeg | None) -> tuple[int, int]:
+        overdue_s = time.monotonic() - self._sip.half_open_after_ms / 1000
+        began_s = [
+            leg.created_s
+            for leg in self._legs
+            if leg is not besides and not leg.confirmed and leg.source_address == source
+        ]
+        return sum(at_s <= overdue_s for at_s in began_s), len(began_s)
 
 
-def _inside(address: str, networks: tuple[IpNetwork, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks if network.version == parsed.version)
+def own_peers(sip: SipSettings, dialled: Iterable[IpNetwork]) -> tuple[IpNetwork, ...]:
+    """Who may send requests although no calls come from there: who we dial, where we register."""
+    registrar = peer_text.parse_name_address(sip.registration.registrar).host
+    return (*dialled, *_literal_hosts((registrar.partition(":")[0],)))
+
+
+def _digest_gate(sip: SipSettings) -> DigestGate | None:
+    if not sip.digest_users:
+        return None
+    passwords = {user.name: os.environ.get(user.password_env, "") for user in sip.digest_users}
+    missing = sorted(name for name, password in passwords.items() if not password)
+    if missing:
+        raise ConfigError(f"no password in the environment for {missing}", key="sip.digest_users")
+    return DigestGate(sip.digest_realm, passwords, os.urandom(32), sip.digest_algorithm)
 
 
 def _literal_hosts(hosts: Iterable[str]) -> tuple[IpNetwork, ...]:

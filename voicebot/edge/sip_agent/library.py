@@ -133,7 +133,7 @@ def start_endpoint(sip: SipSettings, codecs: Sequence[str]) -> Any:
     config.uaConfig.userAgent = "voicebot"
     # Without a name server the library asks the system, which blocks the thread for seconds: any
     # caller with a host name in Contact could stop the audio of all others.
-    for address in system_name_servers():
+    for address in sip.name_servers or system_name_servers():
         config.uaConfig.nameserver.append(address)
     config.medConfig.threadCnt = 0
     config.medConfig.noVad = True

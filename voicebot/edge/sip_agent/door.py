@@ -1,0 +1,183 @@
+"""A module of our own in the SIP library's chain, before its transactions: it sees every request first.
+
+pjsua2 tells of INVITEs only, and only when a call slot is taken; OPTIONS it answers by itself. The C
+library underneath has a chain of modules, and the wheel exports its functions. Where the source address
+and the text are in ``pjsip_rx_data`` depends on how the library was built: it is checked with each
+request, and when it does not fit, all are let in and the agent decides later, as without a door.
+"""
+
+import ctypes
+import ipaddress
+import re
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from voicebot.edge.admission import DROP, SipRequest, Verdict
+from voicebot.edge.sip_agent.library import c_library
+from voicebot.telemetry.log import get_logger
+
+_PRIORITY: Final = 12  # after the transport layer (8), before the transactions (16)
+_PACKET: Final = 320
+_LENGTH: Final = 4328
+_SOURCE: Final = 4336
+_SOURCE_NAME: Final = 4368
+_MAX_PACKET: Final = 4000
+_AF_INET: Final = 2
+_HEADER_BYTES: Final = 256
+_TAKEN: Final = 1
+_LET_IN: Final = 0
+
+_FIRST_LINE = re.compile(rb"([A-Z]{1,32}) (\S{1,1024}) SIP/2\.0\r?\n")
+_TO_TAG = re.compile(rb"\n(?:to|t)[ \t]*:[^\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE)
+_BRANCH = re.compile(
+    rb"\n(?:via|v)[ \t]*:[^\n]*?;[ \t]*branch[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE
+)
+_CLAIMED = re.compile(rb"\nx-source-address[ \t]*:[ \t]*([0-9.]{1,15})[ \t]*(?=\r|\n|$)", re.IGNORECASE)
+_AUTHORIZATION = re.compile(rb"\nauthorization[ \t]*:[ \t]*([^\r\n]{1,2048})", re.IGNORECASE)
+_log = get_logger()
+
+Decide = Callable[[SipRequest], Verdict]
+
+
+class _Text(ctypes.Structure):
+    """``pj_str_t``."""
+
+    _fields_ = (("start", ctypes.c_char_p), ("length", ctypes.c_ssize_t))
+
+
+_OnRequest = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+class _Module(ctypes.Structure):
+    """``pjsip_module``."""
+
+    _fields_ = (
+        ("previous", ctypes.c_void_p),
+        ("next", ctypes.c_void_p),
+        ("name", _Text),
+        ("id", ctypes.c_int),
+        ("priority", ctypes.c_int),
+        ("load", ctypes.c_void_p),
+        ("start", ctypes.c_void_p),
+        ("stop", ctypes.c_void_p),
+        ("unload", ctypes.c_void_p),
+        ("on_rx_request", _OnRequest),
+        ("on_rx_response", ctypes.c_void_p),
+        ("on_tx_request", ctypes.c_void_p),
+        ("on_tx_response", ctypes.c_void_p),
+        ("on_tsx_state", ctypes.c_void_p),
+    )
+
+
+def read_request(text: bytes, source: str) -> SipRequest | None:
+    """What matters of a request's text; None when it does not begin like one."""
+    head = text.partition(b"\r\n\r\n")[0]
+    first = _FIRST_LINE.match(head + b"\n")
+    if first is None:
+        return None
+    branch = _BRANCH.search(head)
+    authorization = _AUTHORIZATION.search(head)
+    claimed = _CLAIMED.findall(head)
+    return SipRequest(
+        method=first[1].decode(),
+        source=source,
+        claimed=claimed[-1].decode() if claimed else "",
+        in_dialog=_TO_TAG.search(head) is not None,
+        uri=first[2].decode("utf-8", "surrogateescape"),
+        branch=branch[1].decode("utf-8", "surrogateescape") if branch else "",
+        authorization=authorization[1].decode("utf-8", "surrogateescape") if authorization else "",
+    )
+
+
+class SipDoor:
+    """Asks ``decide`` about each request and carries out what it says.
+
+    Attributes:
+        active: Requests are seen; False once one could not be read.
+    """
+
+    def __init__(self, decide: Decide) -> None:
+        self._decide = decide
+        self._library: Any = c_library()
+        self._library.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+        self._endpoint = ctypes.c_void_p(self._library.pjsua_get_pjsip_endpt())
+        for name in ("pjsip_endpt_create_pool", "pjsip_generic_string_hdr_create"):
+            getattr(self._library, name).restype = ctypes.c_void_p
+        self._callback = _OnRequest(self._on_request)
+        self._module = _Module(
+            name=_Text(b"voicebot-door", 13),
+            id=-1,
+            priority=_PRIORITY,
+            on_rx_request=self._callback,
+        )
+        status = self._library.pjsip_endpt_register_module(self._endpoint, ctypes.byref(self._module))
+        self.active = status == 0
+        if not self.active:
+            _log.warning("sip_door_not_open", status=status)
+
+    def close(self) -> None:
+        """Leave the chain; before the library is taken down."""
+        if self._module.id != -1:
+            self._library.pjsip_endpt_unregister_module(self._endpoint, ctypes.byref(self._module))
+            self._module.id = -1
+
+    def _on_request(self, data: int) -> int:
+        if not self.active:
+            return _LET_IN
+        try:
+            source = _source_of(data)
+            if source is None:
+                self.active = False
+                _log.warning("sip_door_cannot_read")
+                return _LET_IN
+            length = struct.unpack("q", ctypes.string_at(data + _LENGTH, 8))[0]
+            text = ctypes.string_at(data + _PACKET, max(0, min(length, _MAX_PACKET)))
+            request = read_request(text.lstrip(b"\r\n"), source)
+            if request is None:
+                return _LET_IN  # the library knows how to refuse what is no request
+            verdict = self._decide(request)
+            if not verdict.code:
+                return _LET_IN
+            if verdict.code != DROP and request.method != "ACK":
+                self._respond(data, verdict)
+        except Exception:  # noqa: BLE001 - nothing may pass through the library's frames
+            _log.exception("sip_door_failed")
+            return _LET_IN
+        return _TAKEN
+
+    def _respond(self, data: int, verdict: Verdict) -> None:
+        """Answer without a transaction (RFC 3261 section 8.2.7)."""
+        pool = ctypes.c_void_p(
+            self._library.pjsip_endpt_create_pool(self._endpoint, b"door", 1024, 1024)
+        )
+        head = ctypes.create_string_buffer(_HEADER_BYTES)
+        before = ctypes.addressof(head)
+        kept = []
+        for name, value in verdict.headers:
+            texts = [_Text(t, len(t)) for t in (name.encode(), value.encode())]
+            kept.append(texts)
+            header = self._library.pjsip_generic_string_hdr_create(
+                pool, ctypes.byref(texts[0]), ctypes.byref(texts[1])
+            )
+            _link(before, header)
+            before = header
+        _link(before, ctypes.addressof(head))
+        self._library.pjsip_endpt_respond_stateless(
+            self._endpoint, ctypes.c_void_p(data), verdict.code, None, head, None
+        )
+        self._library.pjsip_endpt_release_pool(self._endpoint, pool)
+
+
+def _link(first: int, second: int) -> None:
+    """``second`` follows ``first`` in a list whose nodes begin with previous and next."""
+    ctypes.c_void_p.from_address(first + ctypes.sizeof(ctypes.c_void_p)).value = second
+    ctypes.c_void_p.from_address(second).value = first
+
+
+def _source_of(data: int) -> str | None:
+    """IPv4 address a request came from; None when memory does not look as expected."""
+    family, _port, packed = struct.unpack("=HH4s", ctypes.string_at(data + _SOURCE, 8))
+    name = ctypes.string_at(data + _SOURCE_NAME, 16).partition(b"\0")[0]
+    address = str(ipaddress.IPv4Address(packed))
+    return address if family == _AF_INET and name.decode("latin-1") == address else None
