@@ -31,6 +31,10 @@ app = typer.Typer(
       voicebot doctor                                  what is installed and what is missing
 
       voicebot dialplan check dialplans/bank.yaml      mistakes with file, line and column
+
+      voicebot calls list                              the last calls; show, trace, export, purge, erase
+
+      voicebot rca CALL                                which stage made a call slow
     """,
 )
 
@@ -167,28 +171,19 @@ def settings(config: ConfigOption = None) -> None:
 
 
 @app.command()
-def calls(
+def rca(
+    call: Annotated[str, typer.Argument(metavar="CALL", help="Call id, session id or SIP Call-ID.")],
     config: ConfigOption = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many, newest last.")] = 10,
-    call: Annotated[str, typer.Option("--call", help="Only this call id or SIP Call-ID.")] = "",
 ) -> None:
-    """Show finished calls: who, when, what was said, where the recording is."""
-    from voicebot.session.call_detail_record import CallDetailLog
+    """Say what made a call slow or end badly: the stage that overspent, the line, the end.
 
-    directory = _settings(config).data_dir
-    found = CallDetailLog(directory).read()
-    records = [r for r in found if not call or call in (r.call_id, r.sip_call_id)]
-    for record in records[-last:]:
-        print(
-            f"{record.call_id}  {record.started_at}  {record.caller} -> {record.called}  {record.reason}"
-        )
-        for line in record.transcript:
-            print(f"  {line.at_ms / 1000:7.1f} s  {line.who:6}  {line.text}")
-        if record.recording:
-            print(f"  recording: {record.recording}")
-    if call and not records:
-        print(f"voicebot: no record of call {call} under {directory}", file=sys.stderr)
-        raise typer.Exit(EXIT_FAILED)
+    Example: voicebot rca c1a2b3
+
+    Exit status: 0 nothing found, 3 something found, 1 no such call.
+    """
+    from voicebot.session.cli import explain
+
+    explain(call, config)
 
 
 def main() -> None:
@@ -198,6 +193,7 @@ def main() -> None:
         "asr": ("voicebot.asr.cli", "Try and measure the recogniser."),
         "tts": ("voicebot.tts.cli", "Try and calibrate voices."),
         "console": ("voicebot.console.cli", "Run the web console."),
+        "calls": ("voicebot.session.cli", "Finished calls: list, show, trace, export, purge, erase."),
         "handoff": ("voicebot.handoff.cli", "Follow handoffs in the terminal."),
     }
     own = {command.callback.__name__ for command in app.registered_commands if command.callback}

@@ -320,6 +320,17 @@ class BudgetSettings(_Section):
     tts_ms: int = Field(70, ge=0)
     network_ms: int = Field(30, ge=0)
 
+    @property
+    def limits_ms(self) -> dict[str, float]:
+        """Limit of each stage, by the hop that ends it (``core.hops``)."""
+        return {
+            "endpoint": self.endpoint_ms,
+            "asr_final": self.asr_ms,
+            "route": self.llm_ms,
+            "tts_first_audio": self.tts_ms,
+            "packet_out": self.network_ms,
+        }
+
 
 class RecordingSettings(_Section):
     """Stereo recordings; the consent sentence is the dialplan's first step."""

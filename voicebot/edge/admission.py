@@ -198,13 +198,13 @@ class Admission:
         overdue, waiting = state.half_open(source)
         if overdue >= self._settings.max_half_open_per_source:
             return self._later("half_open")
+        limit = min(self._settings.max_calls or state.call_limit, state.call_limit)
+        if state.live_calls >= limit:
+            return self._later("no_slot")
         if waiting >= self._settings.max_half_open_per_source:
             # An honest caller repeats the INVITE after 500 ms (RFC 3261 timer A), and by then the ACKs
             # of the others have come; who never sends one holds two slots, not all.
             return Verdict(DROP, "wait")
-        limit = min(self._settings.max_calls or state.call_limit, state.call_limit)
-        if state.live_calls >= limit:
-            return self._later("no_slot")
         return None
 
     def _identity(self, request: SipRequest, source: _Source, now_s: float) -> Verdict | None:

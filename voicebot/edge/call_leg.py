@@ -17,6 +17,7 @@ from typing import Final
 from voicebot.config.settings import Settings
 from voicebot.core.errors import OverloadError, SessionStoreError
 from voicebot.core.ids import new_call_id, new_session_id
+from voicebot.core.sip_step import MAX_STEPS, SipStep
 from voicebot.edge.caller_ring import CallerRing
 from voicebot.edge.clips import Clip, load
 from voicebot.edge.frame_clock import FrameClock
@@ -115,6 +116,7 @@ class CallLeg:
         self._held_since_us = 0
         self._incoming_us = monotonic_us()
         self._worker_lost_us: int | None = None
+        self._sip_steps = [SipStep(at_ms=0, text="INVITE")]
         self._answered_us: int | None = None
         self._ticks = 0
         self._drain_until_us: int | None = None
@@ -155,6 +157,7 @@ class CallLeg:
             sip_code=end.code,
             stats=self.media.stats(),
             recording_partial=await self._close_recording(),
+            sip=tuple(self._sip_steps),
         )
         self.send(stop)
         if stop.stats is not None:
@@ -205,7 +208,14 @@ class CallLeg:
     def _refuse_for_now(self, reason: str) -> None:
         self._ending_by, self._end_reason = "edge", reason
         metrics.CALLS_REFUSED.labels(reason.replace(" ", "_")).inc()
+        self._step("503", sent=True)
         self.sip.reject(503, {"Retry-After": str(self.services.settings.sip.retry_after_s)})
+
+    def _step(self, text: str, *, sent: bool = False) -> None:
+        """Note a SIP message of this dialog."""
+        if len(self._sip_steps) < MAX_STEPS:
+            at_ms = (monotonic_us() - self._incoming_us) // 1000
+            self._sip_steps.append(SipStep(at_ms=at_ms, text=text, sent=sent))
 
     def _duration_s(self) -> float:
         return 0.0 if self._answered_us is None else (monotonic_us() - self._answered_us) / 1e6
@@ -223,6 +233,7 @@ class CallLeg:
         self.answered = self.sip.answer(headers)
         if self.answered:
             self._answered_us = monotonic_us()
+            self._step("200", sent=True)
             metrics.ANSWER_SECONDS.observe((self._answered_us - self._incoming_us) / 1e6)
             self._start_recording()
         return self.answered
@@ -246,6 +257,7 @@ class CallLeg:
         if self.answered or not 300 <= code <= 699:
             return False
         self._ending_by, self._end_reason = "bot", reason
+        self._step(str(code), sent=True)
         return self.sip.reject(code, headers)
 
     def hang_up_now(self, headers: dict[str, str], *, by: EndedBy, reason: str) -> None:
@@ -353,6 +365,8 @@ class CallLeg:
     def on_media(self, media: NegotiatedMedia) -> None:
         """See ``LegEvents``."""
         first = self.media.agreed is None
+        if not first:
+            self._step(f"re-INVITE, {'' if media.send else 'held, '}{media.codec}")
         self.media.agree(media)
         self._commands.media_agreed()
         held = not media.send
@@ -367,19 +381,26 @@ class CallLeg:
 
     def on_confirmed(self) -> None:
         """See ``LegEvents``."""
+        self._step("ACK")
 
     def on_info_dtmf(self, digit: str, duration_ms: int) -> None:
         """See ``LegEvents``."""
+        self._step("INFO (key)")
         self._key_pressed(digit, "info", duration_ms, monotonic_us())
 
     def on_transfer_progress(self, code: int, reason: str, *, final: bool) -> None:
         """See ``LegEvents``."""
+        self._step(f"NOTIFY {code}")
         self._commands.transfer_progress(code, reason, final=final)
 
     def on_ended(self, end: LegEnd) -> None:
         """See ``LegEvents``."""
         if not self._ended.done():
             by = self._ending_by or ("caller" if end.by_far_end else "edge")
+            if self.answered:
+                self._step("BYE", sent=not end.by_far_end)
+            elif end.by_far_end:
+                self._step("CANCEL")
             self._ended.set_result((end, by))
 
     # ------------------------------------------------------------------ MediaOwner

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from voicebot.core.sip_step import SipStep
+
 DIALECT_VOICEBOT_V1 = "voicebot.v1"
 DIALECT_MEDIA_STREAMS = "media-streams"
 
@@ -187,7 +189,8 @@ class Held(_Message, frozen=True, tag="held"):
 class Stop(_Message, frozen=True, tag="stop"):
     """The call leg is over; last message of the edge.
 
-    ``recording_partial``: there should be a recording, and audio is missing in it.
+    ``recording_partial``: there should be a recording, and audio is missing in it. ``sip``: the dialog
+    in short, at most 64 messages.
     """
 
     reason: str
@@ -195,6 +198,7 @@ class Stop(_Message, frozen=True, tag="stop"):
     sip_code: int = 0
     stats: Stats | None = None
     recording_partial: bool = False
+    sip: tuple[SipStep, ...] = ()
 
 
 class Heartbeat(_Message, frozen=True, tag="heartbeat"):

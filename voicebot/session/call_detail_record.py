@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from voicebot.core.errors import SessionStoreError
+from voicebot.core.sip_step import SipStep
 from voicebot.session.records import TurnRecord
 from voicebot.session.stored_text import MAX_FIELD_CHARS, clean_text, clean_turn
 
@@ -23,7 +24,10 @@ FILE_NAME: Final = "calls.jsonl"
 
 
 class TranscriptLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing said, ``at_ms`` after the answer. ``played_ms``: how much of a cut prompt was heard."""
+    """One thing said, ``at_ms`` after the answer. ``played_ms``: how much of a cut prompt was heard.
+
+    ``stages_ms`` is what each stage of the answer to it took, ``overspent`` those above their budget.
+    """
 
     who: str
     text: str
@@ -34,6 +38,8 @@ class TranscriptLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     routed_by: str = ""
     response_onset_ms: float | None = None
     played_ms: int | None = None
+    stages_ms: dict[str, float] = {}
+    overspent: tuple[str, ...] = ()
 
 
 class StageLatency(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +80,7 @@ class CallDetailRecord(msgspec.Struct, frozen=True, kw_only=True):
     line: dict[str, float] = {}
     latency: dict[str, StageLatency] = {}
     workers: int = 1
+    sip: tuple[SipStep, ...] = ()
 
 
 def transcript_of(turns: dict[int, TurnRecord]) -> tuple[TranscriptLine, ...]:
@@ -89,6 +96,8 @@ def transcript_of(turns: dict[int, TurnRecord]) -> tuple[TranscriptLine, ...]:
             routed_by=turn.routed_by,
             response_onset_ms=turn.response_onset_ms,
             played_ms=turn.played_ms,
+            stages_ms=turn.stages_ms,
+            overspent=turn.overspent,
         )
         for turn in (clean_turn(turns[number]) for number in sorted(turns))
     )

@@ -55,6 +55,7 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     played_ms: int | None = None
     stages_ms: dict[str, float] = {}
     response_onset_ms: float | None = None
+    overspent: tuple[str, ...] = ()
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):

@@ -147,7 +147,10 @@ class CallJournal:
         if record is None or self._start is None:
             return
         measured = msgspec.structs.replace(
-            record, stages_ms=turn.stages_ms, response_onset_ms=turn.response_onset_ms
+            record,
+            stages_ms=turn.stages_ms,
+            response_onset_ms=turn.response_onset_ms,
+            overspent=turn.overspent,
         )
         self._turns[turn.turn] = measured
         try:
@@ -244,6 +247,7 @@ class CallJournal:
         except SessionStoreError as error:
             self._log.error("session_not_closed", error=str(error))
         stats = msgspec.to_builtins(stop.stats) if stop is not None and stop.stats is not None else {}
+        sip = stop.sip if stop is not None else ()
         record = CallDetailRecord(
             call_id=start.call_id,
             session_id=start.session_id,
@@ -266,6 +270,8 @@ class CallJournal:
             line={k: v for k, v in stats.items() if k != "type"},
             latency=latency_of(self._turns),
             workers=self._workers,
+            ring_ms=next((s.at_ms for s in sip if s.sent and s.text.startswith("200")), 0),
+            sip=sip,
         )
         try:
             await self._records.append(record)

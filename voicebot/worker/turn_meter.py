@@ -14,13 +14,7 @@ class TurnMeter:
     """Hop times of the turn under way. Times are milliseconds on the worker's monotonic clock."""
 
     def __init__(self, budget: BudgetSettings) -> None:
-        self._limits_ms = {
-            "endpoint": budget.endpoint_ms,
-            "asr_final": budget.asr_ms,
-            "route": budget.llm_ms,
-            "tts_first_audio": budget.tts_ms,
-            "packet_out": budget.network_ms,
-        }
+        self._limits_ms = budget.limits_ms
         self._hops: TurnHops | None = None
         self._measured = TurnMeasured()
         self._answer: str | None = None
