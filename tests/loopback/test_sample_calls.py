@@ -1,0 +1,145 @@
+"""The clinic and the parcel sample by voice over SIP, with the packaged recogniser and voice.
+
+``yes`` and ``goodbye`` are human speech (tests/data/caller); what nobody has spoken for us is said by a
+voice of flite, made here when the test runs. A date of birth is keyed in, as many callers would.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from sip_test_harness import Caller, CallerOptions, read_wav
+from tests.loopback.bot_program import ROOT, running_bot
+from voicebot.audio.narrowband import shape
+from voicebot.tts.flite import FliteVoice
+from voicebot.tts.profiles import load_profile
+
+pytestmark = [pytest.mark.loopback, pytest.mark.models, pytest.mark.asyncio(loop_scope="module")]
+
+OPEN_AT = "2026-11-23T10:00:00+00:00"  # a Monday
+BOT_IS_DONE_MS = 900
+
+
+@dataclass(frozen=True)
+class Human:
+    """A clip of tests/data/caller."""
+
+    clip: str
+
+    def samples(self):
+        return read_wav(ROOT / f"tests/data/caller/{self.clip}.wav")
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Words, said by a voice of flite."""
+
+    text: str
+    voice: str = "slt"
+
+    def samples(self):
+        voice, pieces = FliteVoice(self.voice), []
+
+        def keep(samples):
+            pieces.append(samples)
+            return True
+
+        voice.synthesize(self.text, keep)
+        return shape(np.concatenate(pieces), voice.sample_rate_hz, load_profile(self.voice))
+
+
+YES, GOODBYE = Human("yes"), Human("goodbye")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def clinic(tmp_path_factory):
+    async with running_bot(
+        tmp_path_factory.mktemp("clinic"), dialplan="dialplans/clinic.yaml", dialplan_at=OPEN_AT
+    ) as bot:
+        yield bot
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def parcel(tmp_path_factory):
+    async with running_bot(
+        tmp_path_factory.mktemp("parcel"), dialplan="dialplans/parcel.yaml", dialplan_at=OPEN_AT
+    ) as bot:
+        yield bot
+
+
+async def talk(bot, *turns, hang_up=True):
+    """One call: each turn when the bot has said all it has to say; its record afterwards."""
+    async with Caller(bot.uri, CallerOptions(limit_s=110)) as call:
+        await call.invite()
+        await call.wait_bot_audible(10)
+        for turn in turns:
+            await call.wait_bot_silent(BOT_IS_DONE_MS)
+            if isinstance(turn, str):
+                await call.press(turn)
+            else:
+                await call.say(turn.samples())
+            await call.wait_bot_audible(15, since_ns=call.last_said_ns)
+        if hang_up:
+            await call.wait_bot_silent(BOT_IS_DONE_MS)
+        else:
+            await call.wait_ended(30)
+    return await bot.record_of(call.call_id, limit_s=15)
+
+
+def said(record, who):
+    return " / ".join(line["text"] for line in record["transcript"] if line["who"] == who)
+
+
+@pytest.mark.timeout(120)
+async def test_a_patient_asks_for_an_appointment_and_spells_a_name(clinic):
+    record = await talk(clinic, Synthetic("book an appointment"), Synthetic("s, m, i, t, h", "rms"), YES)
+    assert "Did you say Smith?" in said(record, "bot"), said(record, "caller")
+    assert "date of birth" in said(record, "bot"), said(record, "caller")
+
+
+@pytest.mark.timeout(120)
+async def test_a_customer_asks_where_a_parcel_is(parcel):
+    record = await talk(parcel, Synthetic("where is my parcel", "rms"), "100200300")
+    assert "Your parcel is on its way" in said(record, "bot"), said(record, "caller")
+    assert "November twenty" in said(record, "bot") or "twenty fifth of November" in said(record, "bot")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+async def test_an_appointment_is_booked_by_voice_from_greeting_to_goodbye(clinic):
+    record = await talk(
+        clinic,
+        Synthetic("book an appointment"),
+        Synthetic("s, m, i, t, h", "rms"),
+        YES,
+        "05031984",
+        YES,
+        Synthetic("next friday"),
+        Synthetic("half past nine"),
+        YES,
+        GOODBYE,
+        hang_up=False,
+    )
+    assert "You are booked for" in said(record, "bot"), said(record, "caller")
+    assert record["reason"] == "completed"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+async def test_a_parcel_is_tracked_and_redirected_by_voice(parcel):
+    """The nine digits are spoken too, and asked for once: the second wish knows them."""
+    record = await talk(
+        parcel,
+        Synthetic("where is my parcel", "rms"),
+        Synthetic("one zero zero two zero zero three zero zero", "rms"),
+        Synthetic("change the delivery", "awb"),
+        Synthetic("next door"),
+        YES,
+        GOODBYE,
+        hang_up=False,
+    )
+    assert "Your parcel is on its way" in said(record, "bot"), said(record, "caller")
+    assert "It is noted" in said(record, "bot"), said(record, "caller")
+    assert record["reason"] == "completed"
