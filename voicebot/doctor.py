@@ -1,5 +1,6 @@
 """``voicebot doctor``: what is installed, what is missing, and what to do about it."""
 
+import asyncio
 import importlib.metadata
 import os
 import shutil
@@ -157,5 +158,14 @@ def _language_model(settings: Settings) -> Finding:
         return Finding("language model", "warning", "fake engine", "set llm.engine to openai or off")
     from voicebot.llm.build import build_chat_model
 
-    build_chat_model(settings.llm)
+    async def problem_of_model() -> str:
+        model = build_chat_model(settings.llm)
+        assert model is not None
+        problem = await model.warm()
+        await model.close()
+        return problem
+
+    problem = asyncio.run(problem_of_model())
+    if problem:
+        return Finding("language model", "warning", problem, "callers are routed without it meanwhile")
     return Finding("language model", "ok", f"{settings.llm.model} at {settings.llm.endpoint}")

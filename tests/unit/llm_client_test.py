@@ -15,6 +15,7 @@ from voicebot.llm.fake import FakeChatModel
 from voicebot.llm.openai_client import Endpoint, OpenAiModel
 from voicebot.llm.protocol import ChatRequest, Message, trim
 from voicebot.llm.sse import SseParser
+from voicebot.llm.warming import keep_warm
 
 ASK = ChatRequest(messages=(Message("user", "hello"),), deadline_ms=300)
 DELTA = 'data: {"choices":[{"delta":{"content":"word "}}]}\n\n'
@@ -290,3 +291,63 @@ async def test_settings_name_the_model():
     ):
         with pytest.raises(ConfigError):
             build_chat_model(broken)
+
+
+def test_each_endpoint_has_its_own_model_and_key(monkeypatch):
+    """The cloud's key never goes to the local server."""
+    monkeypatch.setenv("CLOUD_KEY", "k")
+    settings = LlmSettings(
+        engine="openai",
+        endpoint="http://127.0.0.1:1/v1 https://llm.example/v1",
+        model="small large",
+        key_env="- CLOUD_KEY",
+        hedge_ms=80,
+    )
+    chain = build_chat_model(settings)
+    local, cloud = chain._models
+    assert (local._endpoint.model, local._key()) == ("small", {})
+    assert (cloud._endpoint.model, cloud._key()) == ("large", {"Authorization": "Bearer k"})
+    assert chain._hedge_ms == 80
+    with pytest.raises(ConfigError, match="2 things for 1 endpoints"):
+        build_chat_model(LlmSettings(engine="openai", endpoint="http://127.0.0.1:1/v1", model="a b"))
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [("200 OK", ""), ("404 Not Found", ""), ("401 Unauthorized", "HTTP 401"), ("503 Busy", "HTTP 503")],
+)
+async def test_warming_tells_what_is_wrong_with_a_server(status, problem):
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(body("{}", status=status))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    model = OpenAiModel(Endpoint(url=url, model="m", key_env="SOME_KEY"))
+    found = await model.warm()
+    assert problem in found and bool(found) is bool(problem)
+    server.close()
+    await model.close()
+    gone = OpenAiModel(Endpoint(url="http://127.0.0.1:1/v1", model="m"))
+    assert "ConnectError" in await ModelChain([FakeChatModel(), gone]).warm()
+    await gone.close()
+
+
+async def test_connections_are_kept_open_only_while_there_are_calls(monkeypatch):
+    monkeypatch.setattr("voicebot.llm.warming.LOOK_S", 0.001)
+    busy, warmed = False, asyncio.Event()
+
+    class Model(FakeChatModel):
+        async def warm(self):
+            assert busy
+            warmed.set()
+            return "cold"
+
+    task = asyncio.create_task(keep_warm(Model(), lambda: busy))
+    await asyncio.sleep(0.02)
+    busy = True
+    async with asyncio.timeout(5):
+        await warmed.wait()
+    task.cancel()

@@ -217,9 +217,15 @@ class LlmSettings(_Section):
     """The language model behind the router; off unless an endpoint is named."""
 
     engine: Literal["off", "fake", "openai"] = "off"
-    endpoint: str = ""
-    model: str = ""
-    key_env: str = "VOICEBOT_LLM_KEY"
+    endpoint: str = Field("", description="address up to /v1; several, separated by blanks, in order")
+    model: str = Field("", description="its model; one per endpoint, or one for all")
+    key_env: str = Field(
+        "VOICEBOT_LLM_KEY",
+        description="variable that holds the key; one per endpoint, '-' for none, or one for all",
+    )
+    hedge_ms: int | None = Field(
+        None, ge=0, description="ask the next endpoint too after so long, first good answer wins"
+    )
     offline: bool = Field(default=False, description="open no connection that leaves the machine")
     fake_delay_ms: int = Field(0, ge=0)
 

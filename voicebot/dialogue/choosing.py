@@ -46,9 +46,7 @@ class Choosing(Running):
             own = op.router.matcher.best(said.text)
             if own is None or own.intent != found.intent:
                 return False
-        self._record(
-            said.text, by="speech", confidence=said.confidence, intent=found.intent, routed_by=LOCAL
-        )
+        self._record_choice(said.text, said.confidence, found.intent, LOCAL)
         self._do_global(found.intent)
         return True
 
@@ -57,9 +55,7 @@ class Choosing(Running):
         intent = decision.intent
         if self._ask_model(said, op, decision):
             return
-        self._record(
-            said.text, by="speech", confidence=said.confidence, intent=intent or "", routed_by=LOCAL
-        )
+        self._record_choice(said.text, said.confidence, intent, LOCAL)
         if intent is None:
             self._no_match()
             return
@@ -119,13 +115,7 @@ class Choosing(Running):
         heard = state.heard
         if not allowed:
             intent = guess if rules is None or rules.on_timeout == "fast" else None
-        self._record(
-            heard,
-            by="speech",
-            confidence=wait.candidate_confidence,
-            intent=intent or "",
-            routed_by=MODEL if allowed else LOCAL,
-        )
+        self._record_choice(heard, wait.candidate_confidence, intent, MODEL if allowed else LOCAL)
         state.heard = heard
         if not intent:
             self._no_match()

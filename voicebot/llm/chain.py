@@ -99,6 +99,11 @@ class ModelChain:
                 return
         raise problem
 
+    async def warm(self) -> str:
+        """Warm all, at the same time."""
+        problems = await asyncio.gather(*(model.warm() for model in self._models))
+        return "; ".join(problem for problem in problems if problem)
+
     async def close(self) -> None:
         """Close all."""
         for model in self._models:

@@ -45,5 +45,9 @@ class FakeChatModel:
         for word in (await self.complete(request)).split(" "):
             yield word + " "
 
+    async def warm(self) -> str:
+        """Always warm."""
+        return ""
+
     async def close(self) -> None:
         """Nothing to close."""

@@ -45,6 +45,10 @@ class MeteredModel:
         metrics.LLM_REQUESTS.labels("answered").inc()
         metrics.LLM_SECONDS.observe(time.monotonic() - began_s)
 
+    async def warm(self) -> str:
+        """See ``ChatModel``; not metered."""
+        return await self._model.warm()
+
     async def close(self) -> None:
         """See ``ChatModel``."""
         await self._model.close()

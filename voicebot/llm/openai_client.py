@@ -23,6 +23,8 @@ from voicebot.llm.sse import SseParser
 
 MAX_ANSWER_BYTES = 262_144
 CONNECT_TIMEOUT_S = 1.0
+WARM_TIMEOUT_S = 2.0
+KEPT_OPEN_S = 60
 DONE = "[DONE]"
 
 
@@ -80,12 +82,15 @@ class OpenAiModel:
         self.breaker = breaker or CircuitBreaker()
         self._endpoint = endpoint
         self._url = endpoint.url.rstrip("/") + "/chat/completions"
+        self._models_url = endpoint.url.rstrip("/") + "/models"
         self._client = httpx.AsyncClient(
             transport=transport,
             follow_redirects=False,
             trust_env=False,  # a proxy of the environment would make "offline" a lie
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=60),
+            limits=httpx.Limits(
+                max_connections=32, max_keepalive_connections=8, keepalive_expiry=KEPT_OPEN_S
+            ),
         )
 
     async def complete(self, request: ChatRequest) -> str:
@@ -133,6 +138,27 @@ class OpenAiModel:
             if finished != "stop":
                 raise LanguageModelError(f"the stream was cut off (finish_reason {finished!r})")
 
+    async def warm(self) -> str:
+        """Ask for the list of models: the connection then waits in the pool for the first question.
+
+        Returns:
+            What is wrong, or nothing. A server without such a list is as good as any.
+        """
+        try:
+            async with asyncio.timeout(WARM_TIMEOUT_S):
+                response = await self._client.get(self._models_url, headers=self._key())
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"{self.name}: {type(error).__name__}"
+        if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            return f"{self.name}: HTTP {response.status_code}, is the key in {self._endpoint.key_env}?"
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return f"{self.name}: HTTP {response.status_code}"
+        return ""
+
+    def _key(self) -> dict[str, str]:
+        key = os.environ.get(self._endpoint.key_env) if self._endpoint.key_env else None
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
     async def close(self) -> None:
         """Close the pooled connections."""
         await self._client.aclose()
@@ -178,11 +204,7 @@ class OpenAiModel:
                     "schema": request.schema,
                 },
             }
-        headers = {}
-        key = os.environ.get(self._endpoint.key_env) if self._endpoint.key_env else None
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        async with self._client.stream("POST", self._url, json=body, headers=headers) as response:
+        async with self._client.stream("POST", self._url, json=body, headers=self._key()) as response:
             if response.status_code != httpx.codes.OK:
                 raise LanguageModelError(f"{self.name}: HTTP {response.status_code}")
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()

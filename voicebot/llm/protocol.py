@@ -41,6 +41,10 @@ class ChatModel(Protocol):
         """The answer piece by piece; raises at the end when it was cut off."""
         ...
 
+    async def warm(self) -> str:
+        """Open a connection beforehand; what is wrong with the server, or nothing. Never raises."""
+        ...
+
     async def close(self) -> None:
         """Give connections back."""
         ...

@@ -25,6 +25,7 @@ from voicebot.link.messages import Start
 from voicebot.link.server import LinkServer, WorkerLink
 from voicebot.llm.build import build_chat_model
 from voicebot.llm.metered import MeteredModel
+from voicebot.llm.warming import keep_warm
 from voicebot.session.call_detail_record import CallDetailLog
 from voicebot.session.journalled_store import JournalledSessionStore
 from voicebot.session.open_store import session_store
@@ -198,6 +199,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         load = LoadMeter()
         worker = Worker(settings, plans, recognisers, speaking, store, records, live, renderer, load)
         background += [asyncio.create_task(worker.meter()), asyncio.create_task(load.run())]
+        if model is not None:
+            background.append(asyncio.create_task(keep_warm(model, lambda: bool(worker.sessions))))
         yield worker
     finally:
         for task in background:
