@@ -31,8 +31,8 @@ def draw_calibration(calibration: Calibration) -> str:
         _line(after, top_db, _AFTER),
         _line([g + top_db - 20 for g in gains], top_db, _GAIN, dashed=True),
         _text(_LEFT, 352, "grey: 300-3400 Hz band alone", colour=_BEFORE),
-        _text(_LEFT + 170, 352, "blue: shaped", colour=_AFTER),
-        _text(_LEFT + 255, 352, f"dashed: equaliser, 0 dB at {top_db - 20}", colour=_GAIN),
+        _text(_LEFT + 190, 352, "blue: shaped", colour=_AFTER),
+        _text(_LEFT, 370, f"dashed: what the equaliser adds, 0 dB at {top_db - 20} dB", colour=_GAIN),
         *_level_bars(calibration),
         "</svg>",
     ]
