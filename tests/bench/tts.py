@@ -386,17 +386,18 @@ def main():
     parser.add_argument(
         "--words", action="store_true", help="word errors too: minutes, needs pocketsphinx"
     )
+    parser.add_argument(
+        "--times", action="store_true", help="only what depends on the machine's load: speed, 20 at once"
+    )
     options = parser.parse_args()
     rows = [
         *speed(),
-        *levels(),
-        *chain(),
         *together(CALLS, spread_s=2.0),
         *together(CALLS, spread_s=0.0),
-        *faults(),
-        *intelligibility(options.quick, words=options.words),
     ]
-    if not options.quick:
+    if not options.times:
+        rows += [*levels(), *chain(), *faults(), *intelligibility(options.quick, words=options.words)]
+    if not options.quick and not options.times:
         plots()
     write("tts", rows)
 
