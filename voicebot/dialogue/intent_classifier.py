@@ -1,7 +1,8 @@
 """Utterance to intent, trained when a plan is loaded, from the plan's own examples.
 
-    sparse features ─┬► hidden units (ReLU) ─┬► one score per intent ─► softmax
-                     └──── straight on ──────┘
+    sparse features ─┬► hidden units (ReLU) ─┬► one score per intent ─┐
+                     └──── straight on ──────┘                        ├─► mean ─► softmax
+    the other view of the text, a network of its own ─────────────────┘
                                                   and one more for "none of these"
 
 Training is plain Adam on cross-entropy with dropout; seeded, so that the same plan gives the same
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicebot.dialogue.background import BACKGROUND
-from voicebot.dialogue.intent_features import FeatureSpace
+from voicebot.dialogue.intent_features import FeatureSpace, across_words, whole_words
 from voicebot.dialogue.matching import Match
 
 FloatArray = NDArray[np.float32]
@@ -34,6 +35,8 @@ MIN_STEPS = 150
 MIN_EPOCHS, MAX_EPOCHS = 15, 60
 MANY = 40  # intents: from here on the wider network
 LARGE = 2000  # examples: from here on features that occur once are noise
+COMMON = (2, 3)  # so many examples must have a feature then
+VIEWS = (whole_words, across_words)
 
 
 NONE = ""
@@ -58,7 +61,7 @@ class IntentClassifier:
     Args:
         examples: Utterances per intent.
         out_of_scope: Utterances that are none of them, beside the general ones of ``background``.
-        members: Networks of different seeds whose scores are averaged.
+        members: Networks whose scores are averaged; they see the text in the two ways in turn.
         epochs: Passes over the examples; None chooses by their number.
         seed: Same seed and examples, same classifier.
     """
@@ -68,7 +71,7 @@ class IntentClassifier:
         examples: Mapping[str, Sequence[str]],
         *,
         out_of_scope: Sequence[str] = (),
-        members: int = 1,
+        members: int = 2,
         epochs: int | None = None,
         seed: int = 1,
     ) -> None:
@@ -77,16 +80,23 @@ class IntentClassifier:
         texts = [text for group in groups.values() for text in group]
         labels = np.array([n for n, group in enumerate(groups.values()) for _ in group])
         large = len(texts) >= LARGE
-        self._space = FeatureSpace(texts, min_words=2 if large else 1, min_pieces=3 if large else 1)
+        self._spaces = tuple(
+            FeatureSpace(texts, view, least=COMMON if large else (1, 1)) for view in VIEWS[:members]
+        )
         rng = np.random.default_rng(seed)
-        variants = [self._space.matrix(texts)]
-        if large:
-            variants = [self._space.matrix(_shortened(texts, rng)) for _ in range(VARIANTS)]
+        versions = [_shortened(texts, rng) for _ in range(VARIANTS)] if large else [texts]
+        variants = [[space.matrix(version) for version in versions] for space in self._spaces]
         if epochs is None:
             per_epoch = math.ceil(len(texts) / min(BATCH, max(16, len(texts) // 4)))
             epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(MIN_STEPS / per_epoch)))
         self._members = [
-            _train(variants, labels, len(self.intents), epochs=epochs, seed=seed + number)
+            _train(
+                variants[number % len(VIEWS)],
+                labels,
+                len(self.intents),
+                epochs=epochs,
+                seed=seed + number,
+            )
             for number in range(members)
         ]
 
@@ -102,10 +112,13 @@ class IntentClassifier:
 
     def scores(self, text: str) -> FloatArray:
         """One score per intent and one for none, shape (intents + 1,), before softmax."""
-        indices, values = self._space.vector(text)
-        strengths = np.asarray(values, dtype=np.float32)
+        seen = [
+            (indices, np.asarray(values, dtype=np.float32))
+            for indices, values in (space.vector(text) for space in self._spaces)
+        ]
         total = np.zeros(len(self.intents), np.float32)
-        for into, hidden_bias, out, bias, straight in self._members:
+        for number, (into, hidden_bias, out, bias, straight) in enumerate(self._members):
+            indices, strengths = seen[number % len(VIEWS)]
             hidden = strengths @ into[indices] + hidden_bias if indices else hidden_bias
             total += np.maximum(hidden, 0) @ out + bias
             if indices:

@@ -1,14 +1,17 @@
-"""Text as a sparse vector: words, word pairs and pieces of words, weighted by how telling they are.
+"""Text as a sparse vector, seen in two ways; features are weighted by how telling they are.
 
-Pieces of words make "cancelling" resemble "cancel" and forgive a recogniser's slips. Words and pieces
-are two halves, each of length 1; what the examples never showed counts for the length, so that an
+    whole words: words, word pairs, pieces of single words
+    across words: pieces of the whole sentence, short ones and long ones
+
+Pieces of words make "cancelling" resemble "cancel" and forgive a recogniser's slips. Each way has
+two halves, each of length 1; what the examples never showed counts for the length, so that an
 utterance full of unknown words gets a short vector and therefore low scores.
 """
 
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,13 +20,22 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 SHORTEST_PIECE, LONGEST_PIECE = 2, 5
+SHORT_ACROSS, LONG_ACROSS = (2, 3, 4), (5, 6, 7)
 MAX_WORDS = 60
 _WORD = re.compile(r"[a-z0-9']+")
 
 
-def features_of(text: str) -> tuple[Counter[str], Counter[str]]:
+Halves = tuple[Counter[str], Counter[str]]
+View = Callable[[str], Halves]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower().replace("\u2019", "'"))[:MAX_WORDS]
+
+
+def whole_words(text: str) -> Halves:
     """Counts of word features and of piece features."""
-    words = _WORD.findall(text.lower().replace("\u2019", "'"))[:MAX_WORDS]
+    words = _words(text)
     padded = ["<", *words, ">"]
     whole: Counter[str] = Counter(words)
     whole.update(f"{a} {b}" for a, b in pairwise(padded))
@@ -37,26 +49,39 @@ def features_of(text: str) -> tuple[Counter[str], Counter[str]]:
     return whole, pieces
 
 
+def across_words(text: str) -> Halves:
+    """Counts of short and of long pieces of the sentence, spaces included."""
+    line = f"_{'_'.join(_words(text))}_"
+    short, long = (
+        Counter(line[i : i + n] for n in lengths for i in range(len(line) - n + 1))
+        for lengths in (SHORT_ACROSS, LONG_ACROSS)
+    )
+    return short, long
+
+
 class FeatureSpace:
     """The features of a set of examples.
 
     Args:
         texts: The examples.
-        min_words: Word features in fewer examples are dropped.
-        min_pieces: Piece features in fewer examples are dropped.
+        view: How text is seen.
+        least: Features of each half that are in fewer examples are dropped.
     """
 
-    def __init__(self, texts: Sequence[str], *, min_words: int = 1, min_pieces: int = 1) -> None:
+    def __init__(
+        self, texts: Sequence[str], view: View = whole_words, *, least: tuple[int, int] = (1, 1)
+    ) -> None:
+        self._view = view
         counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         for text in texts:
-            for half, found in enumerate(features_of(text)):
+            for half, found in enumerate(view(text)):
                 counts[half].update(found.keys())
         self._unknown = math.log(1 + len(texts)) + 1
         self._index: tuple[dict[str, int], dict[str, int]] = ({}, {})
         weights: list[float] = []
-        for half, least in enumerate((min_words, min_pieces)):
+        for half, enough in enumerate(least):
             for feature, count in counts[half].items():
-                if count >= least:
+                if count >= enough:
                     self._index[half][feature] = len(weights)
                     weights.append(math.log((1 + len(texts)) / (1 + count)) + 1)
         self._weights = weights
@@ -71,7 +96,7 @@ class FeatureSpace:
         indices: list[int] = []
         values: list[float] = []
         weights = self._weights
-        for index, found in zip(self._index, features_of(text), strict=True):
+        for index, found in zip(self._index, self._view(text), strict=True):
             length = 0.0
             begin = len(values)
             for feature, count in found.items():
