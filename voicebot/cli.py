@@ -137,6 +137,33 @@ def worker(config: ConfigOption = None) -> None:
 
 
 @app.command()
+def offline(
+    config: ConfigOption = None,
+    asr_ms: Annotated[int, typer.Option(min=0, help="A final result takes so long.")] = 5,
+    tts_ms: Annotated[int, typer.Option(min=0, help="The first audio of a text takes so long.")] = 10,
+    tool_ms: Annotated[int, typer.Option(min=0, help="A tool or the router takes so long.")] = 5,
+) -> None:
+    """Serve calls on virtual time through standard input and output, for the test harness."""
+    import os
+
+    from voicebot.offline.engines import Latencies, OfflineBot
+    from voicebot.offline.pipe import PipeServer
+
+    settings = _settings(config)
+    _start(settings, "offline")
+    # Whatever a native library prints must not come between the messages.
+    write = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        bot = OfflineBot(settings, Latencies(asr_ms, tts_ms, tool_ms))
+    except VoicebotError as error:
+        print(f"voicebot offline: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+    PipeServer(bot, sys.stdin.buffer, write).serve()
+    bot.close()
+
+
+@app.command()
 def doctor(config: ConfigOption = None) -> None:
     """Say what is installed, what is missing and what to do; fails when calls cannot be answered."""
     from rich.console import Console

@@ -60,14 +60,19 @@ def _search(path: Path, call_id: str) -> CallRecord | None:
         except ValueError:
             continue  # the line is being written
         if isinstance(entry, dict) and entry.get("sip_call_id") == call_id:
-            said = entry.get("transcript") or []
-            found = CallRecord(
-                tuple(
-                    (str(part.get("who", "")), str(part.get("text", "")))
-                    for part in said
-                    if isinstance(part, dict)
-                ),
-                str(entry.get("recording") or ""),
-                entry,
-            )
+            found = record_of(entry)
     return found
+
+
+def record_of(entry: Mapping[str, Any]) -> CallRecord:
+    """Return the record of a call from its JSON object."""
+    said = entry.get("transcript") or []
+    return CallRecord(
+        tuple(
+            (str(part.get("who", "")), str(part.get("text", "")))
+            for part in said
+            if isinstance(part, dict)
+        ),
+        str(entry.get("recording") or ""),
+        entry,
+    )

@@ -6,6 +6,7 @@ nearest decoded value, so that decoding and encoding again changes nothing.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -71,6 +72,7 @@ def encode(samples: NDArray[np.int16], payload_type: int) -> bytes:
     return _CODES[payload_type][samples.astype(np.int64) + 32768].tobytes()
 
 
+@functools.lru_cache(maxsize=4096)
 def level_dbfs(payload: bytes, payload_type: int) -> float:
     """RMS level of a G.711 block in dB relative to a full-scale square wave, at least -100."""
     if not payload:

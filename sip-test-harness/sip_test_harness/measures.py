@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sip_test_harness.e_model import Quality, rate
 from sip_test_harness.g711 import AUDIBLE_DBFS
@@ -22,8 +22,11 @@ from sip_test_harness.rtp_statistics import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sip_test_harness.caller import Caller
+    from sip_test_harness.caller import CallerOptions, InviteTimes
+    from sip_test_harness.leg_options import LegEvent, Refer
+    from sip_test_harness.media import MediaSession
     from sip_test_harness.outgoing_stream import Utterance
+    from sip_test_harness.sip_message import SipResponse, SipUri
 
 BOT_PAUSE_MS: Final = 300.0
 """The bot has stopped when nothing audible arrives for this long."""
@@ -36,6 +39,23 @@ PLAYOUT_MS: Final = 60.0
 PACKET_AND_CODEC_MS: Final = 20.0
 SENDER_LATE_P99_MS: Final = 5.0
 """A run is void when the harness' own packets left later than this."""
+
+
+class MeasuredCall(Protocol):
+    """What is read of a call to measure it: a ``Caller`` or an ``OfflineCaller``."""
+
+    call_id: str
+    caller_options: CallerOptions
+    target: SipUri
+    times: InviteTimes
+    final_response: SipResponse | None
+    media: MediaSession
+    refers: list[Refer]
+    info_digits: list[str]
+    ended_ns: int | None
+    ended_by: str
+    end_reason: str
+    log: list[LegEvent]
 
 
 @dataclass(frozen=True)
@@ -275,14 +295,14 @@ def listening_quality(received: Sequence[ReceivedPacket], path_delay_ms: float =
     )
 
 
-def path_delay_ms(call: Caller) -> float:
+def path_delay_ms(call: MeasuredCall) -> float:
     """Return the mean delay that the harness itself added on the way to the caller."""
     media = call.media
     delays = [(item.arrival_ns - first) / 1e6 for item, first in media.delayed]
     return sum(delays) / len(delays) if delays else 0.0
 
 
-def measure_call(call: Caller) -> CallMeasures:
+def measure_call(call: MeasuredCall) -> CallMeasures:
     """Measure a call from its logs."""
     media = call.media
     origin_ns = call.times.sent_ns

@@ -1,8 +1,8 @@
 """The caller's media: one RTP port pair, a paced stream out, and everything that came in.
 
-                ┌ pacer thread ─ next packet ─ impairment ─┐
-say, press ──▶ OutgoingStream                              ├─▶ UdpSocket
-wait for bot ◀─ received packets, levels, keys ◀─ event loop ┘
+                ┌ the line's clock ─ next packet ─ impairment ─┐
+say, press ──▶ OutgoingStream                                  ├─▶ RtpLine
+wait for bot ◀─ received packets, levels, keys ◀── event loop ─┘
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sip_test_harness.clock import NS_PER_MS, now_ns, wall_ns
 from sip_test_harness.errors import SyntaxRefusedError
 from sip_test_harness.impairment import ON_TIME, Fate, ImpairedPacket, Impairment, Perfect
 from sip_test_harness.outgoing_stream import OutgoingPacket, OutgoingStream, Utterance
-from sip_test_harness.pacer import acquire_pacer, release_pacer
+from sip_test_harness.rtp_line import RtpLine, UdpLine
 from sip_test_harness.rtp_packet import (
     ReportBlock,
     RtpPacket,
@@ -30,7 +30,7 @@ from sip_test_harness.rtp_packet import (
 )
 from sip_test_harness.rtp_statistics import ReceivedPacket
 from sip_test_harness.telephone_event import EventReceiver, KeyShape, tone
-from sip_test_harness.udp import Address, Capture, NetworkGuard, open_rtp_pair
+from sip_test_harness.udp import Address, Capture, NetworkGuard
 from sip_test_harness.voice import Voice, VoicePath
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class MediaSession:
         capture: records every datagram at the socket.
         seed: start of every random choice.
         on_change: called on the event loop when the bot becomes audible or an utterance ends.
+        line: where packets go and come from; a pair of UDP sockets when None.
     """
 
     def __init__(
@@ -97,17 +98,17 @@ class MediaSession:
         capture: Capture,
         seed: int,
         on_change: Callable[[], None],
+        line: RtpLine | None = None,
     ) -> None:
         self.options = options
         self.random = random.Random(seed)
         self._on_change = on_change
         voice = options.voice
         self._voice = None if voice is None or voice.plain else VoicePath(voice, seed)
-        self._rtp, self._rtcp = open_rtp_pair(host, self._on_rtp, self._on_rtcp, guard, capture)
         self._loop = asyncio.get_running_loop()
-        self._rtp.start()
-        self._rtcp.start()
-        self.address: Address = self._rtp.address
+        self._line = line or UdpLine(host, guard, capture, realtime=options.realtime)
+        self._line.open(self._on_rtp, self._on_rtcp)
+        self.address: Address = self._line.address
         self.remote: Address | None = None
         self.stream: OutgoingStream | None = None
         self.event_type: int | None = 101
@@ -127,7 +128,6 @@ class MediaSession:
         self.last_audible_ns: int | None = None
         self.paused = False
         self.error: BaseException | None = None
-        self._pacer = acquire_pacer(realtime=options.realtime)
         self._running = False
         self._closed = False
         self._verbatim = False
@@ -154,7 +154,7 @@ class MediaSession:
             self._running = True
             start_ns = now_ns() + NS_PER_MS
             self._next_report_ns = start_ns + 500 * NS_PER_MS
-            self._pacer.call_at(start_ns, self._tick)
+            self._line.call_at(start_ns, self._tick)
 
     def say(self, samples: NDArray[np.int16], label: str = "") -> Utterance:
         """Queue 8 kHz samples; they begin at the next packet time."""
@@ -194,7 +194,7 @@ class MediaSession:
                 packet, utterance, level > g711.AUDIBLE_DBFS, index == len(packets) - 1
             )
             due_ns = start_ns + round(at_ms * NS_PER_MS)
-            self._pacer.call_at(due_ns, functools.partial(self._verbatim_due, outgoing))
+            self._line.call_at(due_ns, functools.partial(self._verbatim_due, outgoing))
         return utterance
 
     def _verbatim_due(self, outgoing: OutgoingPacket, due_ns: int) -> None:
@@ -214,9 +214,9 @@ class MediaSession:
         """Send bytes as they are to the far end's RTP (or RTCP) port: for hostile tests."""
         if self.remote is not None:
             if rtcp:
-                self._rtcp.send(data, (self.remote[0], self.remote[1] + 1))
+                self._line.send_rtcp(data, (self.remote[0], self.remote[1] + 1))
             else:
-                self._rtp.send(data, self.remote)
+                self._line.send(data, self.remote)
 
     def first_audible_after(self, since_ns: int) -> int:
         """Return the arrival of the first audible packet later than this; 0 when there is none."""
@@ -234,17 +234,15 @@ class MediaSession:
     @property
     def realtime_priority(self) -> bool:
         """Whether the sending thread runs under SCHED_FIFO."""
-        return self._pacer.is_realtime
+        return self._line.is_realtime
 
     def close(self) -> None:
         """Stop the clock and the sockets; harmless when repeated."""
         if self._closed:
             return
         self._closed = True
-        release_pacer()
-        self.error = self.error or self._pacer.error
-        self._rtp.close()
-        self._rtcp.close()
+        self.error = self.error or self._line.error
+        self._line.close()
 
     def _stream(self) -> OutgoingStream:
         if self.stream is None:
@@ -260,7 +258,7 @@ class MediaSession:
         if self._closed or self._verbatim:
             return
         stream = self._stream()
-        self._pacer.call_at(due_ns + self.options.ptime_ms * NS_PER_MS, self._tick)
+        self._line.call_at(due_ns + self.options.ptime_ms * NS_PER_MS, self._tick)
         if self.paused:
             # On hold by RFC 3264: no media, but time goes on.
             stream.timestamp = (stream.timestamp + stream.samples) & 0xFFFFFFFF
@@ -308,12 +306,12 @@ class MediaSession:
                 self._send(marks, due_ns)
             else:
                 later_ns = due_ns + round(delay_ms * NS_PER_MS)
-                self._pacer.call_at(later_ns, functools.partial(self._send, marks))
+                self._line.call_at(later_ns, functools.partial(self._send, marks))
 
     def _send(self, outgoing: OutgoingPacket, due_ns: int) -> None:
         if self._closed or self.remote is None:
             return
-        sent_ns = self._rtp.send(outgoing.packet.encode(), self.remote)
+        sent_ns = self._line.send(outgoing.packet.encode(), self.remote)
         self.lateness_ms.append((sent_ns - due_ns) / NS_PER_MS)
         self.sent.append(SentPacket(due_ns, sent_ns, outgoing.packet))
         self._mark(outgoing, sent_ns)

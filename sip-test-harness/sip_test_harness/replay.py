@@ -19,13 +19,13 @@ from sip_test_harness.errors import (
     UsageError,
     WaitTimeoutError,
 )
+from sip_test_harness.recorded_caller import RecordedCaller, turns_of
 from sip_test_harness.rtp_packet import RtpPacket
 from sip_test_harness.script import Script
-from sip_test_harness.script_runner import CallRun
+from sip_test_harness.script_runner import CallRun, OpenCaller
 
 if TYPE_CHECKING:
-    pass
-from sip_test_harness.recorded_caller import RecordedCaller, turns_of
+    from sip_test_harness.offline_caller import OfflineCaller
 
 
 def renumbered(
@@ -57,6 +57,7 @@ async def run_replay(
     silence_ms: float = 700.0,
     turn_timeout_s: float = 15.0,
     limit_s: float = 180.0,
+    open_caller: OpenCaller = Caller,
 ) -> CallRun:
     """Call a bot with a recorded caller.
 
@@ -68,6 +69,7 @@ async def run_replay(
         silence_ms: the bot has finished after this silence.
         turn_timeout_s: a turn begins anyway after this time, and the run notes it.
         limit_s: the call is hung up after this time.
+        open_caller: makes the caller; one of another kind calls a bot on virtual time.
 
     Raises:
         UsageError: unknown timing.
@@ -79,7 +81,7 @@ async def run_replay(
     options = replace(options, media=media, limit_s=limit_s)
     failures: list[str] = []
     done = 0
-    async with Caller(target, options) as call:
+    async with open_caller(target, options) as call:
         try:
             await call.invite()
             if timing == "verbatim":
@@ -97,11 +99,13 @@ async def run_replay(
             failures.append(str(error))
     if "limit of" in call.end_reason:
         failures.append(call.end_reason)
+    if call.media.error is not None:
+        failures.append(f"the sender failed: {call.media.error}")
     script = Script((), target=target, name=recorded.name, file=recorded.name)
     return CallRun(call.measures(), failures, call, call.capture, script, done)
 
 
-async def _verbatim(call: Caller, recorded: RecordedCaller) -> None:
+async def _verbatim(call: Caller | OfflineCaller, recorded: RecordedCaller) -> None:
     await call.wait_media()
     stream = call.media.stream
     assert stream is not None
@@ -118,7 +122,7 @@ async def _verbatim(call: Caller, recorded: RecordedCaller) -> None:
 
 
 async def _turns(
-    call: Caller,
+    call: Caller | OfflineCaller,
     recorded: RecordedCaller,
     failures: list[str],
     *,

@@ -22,11 +22,13 @@ from sip_test_harness.wav_file import read_wav
 
 if TYPE_CHECKING:
     from sip_test_harness.leg_options import LegEvent
-    from sip_test_harness.measures import CallMeasures
+    from sip_test_harness.measures import CallMeasures, MeasuredCall
+    from sip_test_harness.offline_caller import OfflineCaller
     from sip_test_harness.script import Script, Turn
     from sip_test_harness.udp import Capture
 
 OnProgress = Callable[[str, str], None]
+OpenCaller = Callable[[str, CallerOptions], "Caller | OfflineCaller"]
 
 
 @dataclass
@@ -35,7 +37,7 @@ class CallRun:
 
     measures: CallMeasures
     failures: list[str]
-    call: Caller
+    call: MeasuredCall
     capture: Capture
     script: Script
     turns_done: int = 0
@@ -43,7 +45,7 @@ class CallRun:
 
 @dataclass
 class _Run:
-    call: Caller
+    call: Caller | OfflineCaller
     script: Script
     progress: OnProgress
     failures: list[str] = field(default_factory=list)
@@ -91,6 +93,7 @@ async def run_script(
     target: str = "",
     on_progress: OnProgress | None = None,
     tolerate_refusal: bool = False,
+    open_caller: OpenCaller = Caller,
 ) -> CallRun:
     """Place the call of a script and measure it; never longer than the script's limit.
 
@@ -100,6 +103,7 @@ async def run_script(
         target: overrides the script's target.
         on_progress: called with (who, what) as things happen.
         tolerate_refusal: a refused call is no failure by itself (its status is checked later).
+        open_caller: makes the caller; one of another kind calls a bot on virtual time.
 
     Raises:
         UsageError: no target, or a WAV file vanished.
@@ -110,7 +114,7 @@ async def run_script(
     if not target:
         raise UsageError("no target: give sip:user@host:port, or 'target' in the script")
     options = replace(options, limit_s=script.limit_s, headers=[*options.headers, *script.headers])
-    async with Caller(target, options) as call:
+    async with open_caller(target, options) as call:
         call.on_event = lambda event: _show(progress, event)
         run = _Run(call, script, progress)
         try:
@@ -146,7 +150,7 @@ async def run_script(
     return CallRun(measures, list(dict.fromkeys(run.failures)), call, call.capture, script, run.done)
 
 
-async def _last_answer(call: Caller, script: Script) -> None:
+async def _last_answer(call: Caller | OfflineCaller, script: Script) -> None:
     """Hear the answer to the last words out, then hang up."""
     last = script.turns[-1]
     if last.says:

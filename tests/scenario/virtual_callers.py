@@ -122,6 +122,6 @@ def engines(*texts, ms_per_character=20, **options):
     waiting = list(texts)
     return VirtualEngines(
         recognise=lambda expectation: ScriptedRecogniser(waiting.pop(0) if waiting else ""),
-        synthesise=lambda text: noise(2, ms_per_character * len(text)),
+        synthesise=lambda text, delivery: noise(2, ms_per_character * len(text)),
         **options,
     )

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from voicebot.config.settings import RtpSettings
 from voicebot.edge.frame_clock import FrameClock
 from voicebot.edge.receive_path import HeardFrame, ReceivePath
@@ -19,6 +21,22 @@ from voicebot.rtp.telephone_event import DtmfPressed, DtmfReleased
 _REPORT_TICKS: Final = 250
 _NTP_EPOCH_S: Final = 2_208_988_800
 _FRAME_MS: Final = 20
+
+
+def received_stats(path: ReceivePath) -> Stats:
+    """What is known of the stream that a receive path receives."""
+    received = path.statistics.snapshot()
+    return Stats(
+        received_packets=received.received,
+        lost_packets=received.lost,
+        late_packets=received.late,
+        duplicate_packets=received.duplicate,
+        foreign_packets=path.counters["foreign"],
+        malformed_packets=path.counters["malformed"],
+        jitter_ms=round(received.jitter_ms, 2),
+        target_delay_ms=round(path.jitter.target_delay_ms, 1),
+        concealed_ms=path.concealed_frames * _FRAME_MS,
+    )
 
 
 class MediaOwner(Protocol):
@@ -103,17 +121,8 @@ class MediaSession:
 
     def stats(self) -> Stats:
         """Line quality so far."""
-        received = self.receive.statistics.snapshot()
-        return Stats(
-            received_packets=received.received,
-            lost_packets=received.lost,
-            late_packets=received.late,
-            duplicate_packets=received.duplicate,
-            foreign_packets=self.receive.counters["foreign"],
-            malformed_packets=self.receive.counters["malformed"],
-            jitter_ms=round(received.jitter_ms, 2),
-            target_delay_ms=round(self.receive.jitter.target_delay_ms, 1),
-            concealed_ms=self.receive.concealed_frames * _FRAME_MS,
+        return replace(
+            received_stats(self.receive),
             sent_packets=self.send.packetizer.packet_count,
             queue_ms=int(self.send.queued_ms),
             dropped_queue_ms=int(self.send.dropped_ms),

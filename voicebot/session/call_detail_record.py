@@ -27,6 +27,7 @@ class TranscriptLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """One thing said, ``at_ms`` after the answer. ``played_ms``: how much of a cut prompt was heard.
 
     ``stages_ms`` is what each stage of the answer to it took, ``overspent`` those above their budget.
+    ``slots`` are what the turn filled; sensitive ones never reach the record in clear.
     """
 
     who: str
@@ -36,6 +37,7 @@ class TranscriptLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     intent: str = ""
     by: str = ""
     routed_by: str = ""
+    slots: dict[str, str] = {}
     response_onset_ms: float | None = None
     played_ms: int | None = None
     stages_ms: dict[str, float] = {}
@@ -94,6 +96,7 @@ def transcript_of(turns: dict[int, TurnRecord]) -> tuple[TranscriptLine, ...]:
             intent=turn.intent,
             by=turn.by,
             routed_by=turn.routed_by,
+            slots=turn.slots,
             response_onset_ms=turn.response_onset_ms,
             played_ms=turn.played_ms,
             stages_ms=turn.stages_ms,

@@ -1,6 +1,7 @@
 """Puts a renderer together from settings; voices open when they are first asked for, then stay open."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -82,7 +83,11 @@ def open_voice(name: str, *, model_path: Path | None = None, tone_delay_ms: int 
 
 
 def build_renderer(
-    settings: TtsSettings, *, law: Law = "ulaw", cache_dir: Path | None = None
+    settings: TtsSettings,
+    *,
+    law: Law = "ulaw",
+    cache_dir: Path | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> SpeechRenderer:
     """The renderer of this process; opens the default voice, so that a missing one shows at start.
 
@@ -90,6 +95,7 @@ def build_renderer(
         settings: Engine, voices, deadline, cache size.
         law: What the audio is.
         cache_dir: Where fixed prompts are kept over a restart; None: in memory only.
+        clock: Monotonic seconds, by which slow voices are found.
 
     Raises:
         SynthesisError: Neither the default voice nor any fallback can be opened; says what to install.
@@ -108,7 +114,9 @@ def build_renderer(
     else:
         raise SynthesisError("no voice can speak: " + "; ".join(problems))
     cache = PromptCache(settings.cache_bytes, cache_dir)
-    renderer = SpeechRenderer(shelf, order, deadline_ms=settings.deadline_ms, cache=cache, law=law)
+    renderer = SpeechRenderer(
+        shelf, order, deadline_ms=settings.deadline_ms, cache=cache, law=law, clock=clock
+    )
     # The first utterance of a process pays for imports and filter design: let it be this one.
     renderer.warm([ACKNOWLEDGEMENT])
     renderer.keep_last_resort(LAST_RESORT)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from voicebot.asr.fake import FakeFactory
 from voicebot.asr.grammar import grammar_for
 from voicebot.asr.pool import RecogniserPool, Turn
-from voicebot.asr.protocol import Hypothesis, RecogniserFactory
+from voicebot.asr.protocol import Hypothesis, Recogniser, RecogniserFactory
 from voicebot.audio.g711 import decode_ulaw
 from voicebot.core.errors import OverloadError, RecognitionError
 from voicebot.core.expectation import Expectation
@@ -86,6 +86,43 @@ class HeardTurn:
     def cancel(self) -> None:
         """Throw the turn away."""
         self._running.abandon()
+
+
+class InlineEars:
+    """The same for a call on virtual time: the recogniser runs in the caller's own thread.
+
+    Args:
+        factory: The engine.
+    """
+
+    def __init__(self, factory: RecogniserFactory) -> None:
+        self._factory = factory.for_call() if isinstance(factory, FakeFactory) else factory
+
+    def recognise(self, expectation: Expectation) -> "InlineTurn":
+        """Begin a turn."""
+        return InlineTurn(self._factory.start(grammar_for(expectation)))
+
+
+class InlineTurn:
+    """One turn being recognised."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+
+    def accept(self, payload: bytes) -> str | None:
+        """Take mu-law audio; the partial text when it changed."""
+        hypothesis = self._recogniser.accept(decode_ulaw(payload))
+        return None if hypothesis is None else hypothesis.text
+
+    def finish(self) -> tuple[str, float, *tuple[str, ...]]:
+        """Final text, confidence, and other readings."""
+        final = self._recogniser.finish()
+        self._recogniser.close()
+        return (final.text, final.confidence, *(other.text for other in final.alternatives))
+
+    def cancel(self) -> None:
+        """Throw the turn away."""
+        self._recogniser.close()
 
 
 def _heard(turn: int, hypothesis: Hypothesis) -> Heard:

@@ -29,6 +29,21 @@ IN_DOUBT_S: Final = 2.0
 IN_DOUBT_LOOK_S: Final = 0.1
 
 
+def turn_record(turn: StoreTurn, at_ms: int) -> TurnRecord:
+    """A turn as it is kept."""
+    return TurnRecord(
+        who="bot" if turn.who == "bot" else "caller",
+        text=turn.text,
+        at_ms=at_ms,
+        step=turn.step,
+        intent=turn.intent,
+        slots=turn.slots,
+        confidence=turn.confidence,
+        by=turn.by,
+        routed_by=turn.routed_by,
+    )
+
+
 class CallJournal:
     """Keeps what happens in one call.
 
@@ -127,17 +142,7 @@ class CallJournal:
             SessionStoreError: The store cannot take it; the call record still will.
         """
         assert self._start is not None
-        record = TurnRecord(
-            who="bot" if turn.who == "bot" else "caller",
-            text=turn.text,
-            at_ms=at_ms,
-            step=turn.step,
-            intent=turn.intent,
-            slots=turn.slots,
-            confidence=turn.confidence,
-            by=turn.by,
-            routed_by=turn.routed_by,
-        )
+        record = turn_record(turn, at_ms)
         self._turns[turn.turn] = record
         await self._store.append_turn(self._start.session_id, turn.turn, record, lease=self._lease)
 

@@ -111,6 +111,15 @@ def _how(delivery: Delivery) -> _How:
     )
 
 
+def spoken(renderer: Renderer, text: str, delivery: Delivery, lexicon: Lexicon) -> bytes:
+    """All audio of one utterance at once, on the calling thread: for calls on virtual time.
+
+    Raises:
+        SynthesisError: No voice could say it.
+    """
+    return b"".join(renderer.render(text, **_how(delivery), lexicon=lexicon))
+
+
 def fixed_prompt(text: str, delivery: Delivery, lexicon: Lexicon) -> FixedPrompt:
     """What the warmer renders, so that ``speak`` finds it in the cache."""
     return FixedPrompt(text, **_how(delivery), lexicon=lexicon)

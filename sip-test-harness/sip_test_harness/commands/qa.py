@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from sip_test_harness.qa_row import QaRow
 
 
+OFFLINE_TARGET = "sip:bot@127.0.0.1"
+
+
 @app.command(
     epilog="""**Examples**
+
+    sip-test-harness replay var/recordings/*.wav --offline --loss 0,1,3,5,10 --burst 1,3 --html r.html
 
     sip-test-harness replay var/recordings/*.wav --target sip:bank@127.0.0.1:5060 --record-dir var
 
@@ -35,7 +40,14 @@ def replay(
         list[Path], typer.Argument(help=".wav (mono, or stereo: caller left), .pcap, .pcapng")
     ],
     *,
-    target: Annotated[str, typer.Option(help="The bot: sip:user@host:port")],
+    target: Annotated[str, typer.Option(help="The bot: sip:user@host:port")] = OFFLINE_TARGET,
+    offline: Annotated[
+        bool, typer.Option(help="On virtual time: no SIP, the command of --bot instead of --target")
+    ] = False,
+    bot: Annotated[
+        str, typer.Option(help="Offline: command that speaks the offline protocol")
+    ] = "voicebot offline",
+    at: Annotated[str, typer.Option(help="Offline: time of day of the calls, ISO 8601")] = "",
     timing: Annotated[
         str, typer.Option(help="turns: wait for the bot before each turn; verbatim: as recorded")
     ] = "turns",
@@ -45,7 +57,9 @@ def replay(
     jitter: Annotated[str, typer.Option(help="Spans of the uniform delay in ms")] = "0",
     seed: Annotated[int, typer.Option(help="First seed")] = 1,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds per cell")] = 1,
-    at_once: Annotated[int, typer.Option(min=1, max=100, help="Calls at the same time")] = 1,
+    at_once: Annotated[
+        int, typer.Option(min=1, max=100, help="Calls at the same time (offline: processes)")
+    ] = 1,
     silence_ms: Annotated[float, typer.Option(help="The bot has finished after this")] = 700,
     record_dir: Annotated[Path | None, typer.Option(help="The bot's record folder")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Results file to compare with")] = None,
@@ -60,11 +74,14 @@ def replay(
     """Call a bot with recorded callers, over a matrix of network faults; compare and report."""
     from sip_test_harness.caller import CallerOptions
     from sip_test_harness.compare import Threshold
+    from sip_test_harness.offline_sweep import OfflinePlan, run_offline_sweep
     from sip_test_harness.pacer import realtime_section
     from sip_test_harness.qa_row import judge
     from sip_test_harness.recorded_caller import read_recordings
     from sip_test_harness.sweep import jobs_of, matrix, read_results, run_sweep, write_results
 
+    if not offline and target == OFFLINE_TARGET:
+        raise UsageError("give --target sip:user@host:port, or --offline")
     thresholds = [Threshold.parse(text) for text in fail_on or []]
     before = read_results(baseline) if baseline else []
     recorded = [caller for path in recordings for caller in read_recordings(path)]
@@ -79,25 +96,30 @@ def replay(
             style="red" if row.failures else "dim",
         )
 
-    with realtime_section():
-        rows = asyncio.run(
-            run_sweep(
-                jobs,
-                CallerOptions(allow_network=allow_network),
-                target,
-                at_once=at_once,
-                timing=timing,
-                silence_ms=silence_ms,
-                record_dir=record_dir,
-                sound=sound,
-                on_row=show,
+    if offline:
+        plan = OfflinePlan(bot, target, at, timing, silence_ms, sound)
+        rows = run_offline_sweep(jobs, plan, processes=at_once, on_row=show)
+    else:
+        with realtime_section():
+            rows = asyncio.run(
+                run_sweep(
+                    jobs,
+                    CallerOptions(allow_network=allow_network),
+                    target,
+                    at_once=at_once,
+                    timing=timing,
+                    silence_ms=silence_ms,
+                    record_dir=record_dir,
+                    sound=sound,
+                    on_row=show,
+                )
             )
-        )
     judge(rows, before)
-    about = {"target": target, "timing": timing, "seed": seed, "seeds": seeds}
+    where = f"offline, {bot}" if offline else target
+    about = {"target": where, "timing": timing, "seed": seed, "seeds": seeds}
     if json_file is not None:
         write_results(json_file, rows, about=about)
-    raise SystemExit(_verdict(rows, before, thresholds, html, f"Target {target}, {timing} timing"))
+    raise SystemExit(_verdict(rows, before, thresholds, html, f"Target {where}, {timing} timing"))
 
 
 @app.command(
