@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from sip_test_harness import g711
 from sip_test_harness.call_record import record_of
 from sip_test_harness.caller import CallerOptions
 from sip_test_harness.errors import HarnessError, UsageError
@@ -76,7 +77,8 @@ def offline_row(bot: OfflineBot, plan: OfflinePlan, job: Job) -> QaRow:
         return QaRow(job.recorded.name, asdict(job.cell), job.profile.name, job.seed, [str(error)])
     end = callers[0].end
     record = record_of(end.record) if end is not None else None
-    return row_of(run, record, job.cell, sound=plan.sound)
+    heard = g711.decode(end.heard, g711.PCMU) if end is not None else None
+    return row_of(run, record, job.cell, sound=plan.sound, bot_heard=heard)
 
 
 def run_offline_sweep(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sip_test_harness.bot_hearing import bot_hearing
 from sip_test_harness.rtp_statistics import Spread, extend, split_by_ssrc
 from sip_test_harness.wav_file import SAMPLE_RATE_HZ, place_received, place_sent
 
@@ -70,6 +71,8 @@ class QaRow:
     reference: list[dict[str, Any]] = field(default_factory=list)
     word_error: float | None = None
     task_success: bool | None = None
+    intents_right: float | None = None
+    slots_right: float | None = None
     onset_ms: list[float] = field(default_factory=list)
     unanswered: int = 0
     barge_in_stop_ms: list[float] = field(default_factory=list)
@@ -77,6 +80,8 @@ class QaRow:
     mos: float | None = None
     heard_loss_percent: float = 0.0
     heard_jitter_ms: float = 0.0
+    bot_dropped: float | None = None
+    bot_holes: float | None = None
     wire_gaps: int = 0
     silent_gap_ms: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
@@ -152,8 +157,23 @@ def _keys_hidden(found: re.Match[str]) -> str:
     return f"{found.group(1)} ({len(found.group(2))} keys)"
 
 
-def row_of(run: CallRun, record: CallRecord | None, cell: Cell, *, sound: bool = True) -> QaRow:
-    """Build the row of a replayed call."""
+def row_of(
+    run: CallRun,
+    record: CallRecord | None,
+    cell: Cell,
+    *,
+    sound: bool = True,
+    bot_heard: NDArray[np.int16] | None = None,
+) -> QaRow:
+    """Build the row of a replayed call.
+
+    Args:
+        run: the call.
+        record: the bot's account of it.
+        cell: what the network did.
+        sound: put the sound into the row.
+        bot_heard: the bot's recording of the caller, 8 kHz.
+    """
     call, measures = run.call, run.measures
     media, origin_ns = call.media, call.times.sent_ns
     heard = sorted(media.heard, key=lambda item: item.arrival_ns)
@@ -166,6 +186,7 @@ def row_of(run: CallRun, record: CallRecord | None, cell: Cell, *, sound: bool =
     transcript = [dict(line) for line in fields.get("transcript") or [] if isinstance(line, dict)]
     lanes = _lanes_in(run, origin_ns)
     streams = measures.heard_streams
+    hearing = bot_hearing(media.fates, bot_heard) if bot_heard is not None else None
     stages = fields.get("latency") or {}
     return QaRow(
         name=run.script.name,
@@ -190,6 +211,8 @@ def row_of(run: CallRun, record: CallRecord | None, cell: Cell, *, sound: bool =
         mos=measures.quality_mos,
         heard_loss_percent=max((stream.loss_percent for stream in streams), default=0.0),
         heard_jitter_ms=max((stream.jitter_mean_ms for stream in streams), default=0.0),
+        bot_dropped=hearing.dropped if hearing else None,
+        bot_holes=hearing.holes if hearing else None,
         wire_gaps=len(measures.wire_gaps),
         silent_gap_ms=max((gap.duration_ms for gap in measures.silent_gaps), default=0.0),
         stages={
@@ -281,6 +304,27 @@ def judge(rows: Sequence[QaRow], baseline: Sequence[QaRow] = ()) -> None:
             word_error(caller_words(reference.transcript), caller_words(row.transcript)), 4
         )
         row.task_success = not row.failures and row.course == reference.course
+        row.intents_right = _agreement(_intents(reference.transcript), _intents(row.transcript))
+        row.slots_right = _agreement(_slots(reference.transcript), _slots(row.transcript))
+
+
+def _intents(transcript: Sequence[dict[str, Any]]) -> list[str]:
+    return [str(line["intent"]) for line in transcript if line.get("intent")]
+
+
+def _slots(transcript: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what was filled, in order of name: asking again is no wrong value."""
+    filled: dict[str, str] = {}
+    for line in transcript:
+        slots = line.get("slots")
+        if isinstance(slots, dict):
+            filled |= {str(name): str(value) for name, value in slots.items()}
+    return [f"{name}={value}" for name, value in sorted(filled.items())]
+
+
+def _agreement(reference: Sequence[str], found: Sequence[str]) -> float | None:
+    """Return the share of the reference that was found, less what is too much; None without any."""
+    return round(max(0.0, 1 - word_error(reference, found)), 4) if reference else None
 
 
 def summary_of(rows: Sequence[QaRow]) -> dict[str, Any]:
@@ -290,12 +334,20 @@ def summary_of(rows: Sequence[QaRow]) -> dict[str, Any]:
     errors = [row.word_error for row in rows if row.word_error is not None]
     tasks = [row.task_success for row in rows if row.task_success is not None]
     rated = [row.mos for row in rows if row.mos is not None]
+    dropped = [row.bot_dropped for row in rows if row.bot_dropped is not None]
+    holes = [row.bot_holes for row in rows if row.bot_holes is not None and row.lost_out_ms]
+    intents = [row.intents_right for row in rows if row.intents_right is not None]
+    slots = [row.slots_right for row in rows if row.slots_right is not None]
     return {
         "calls": len(rows),
         "failed": sum(bool(row.failures) for row in rows),
         "void": sum(row.void for row in rows),
         "word_error": round(float(np.mean(errors)), 4) if errors else None,
         "task_success": round(float(np.mean(tasks)), 4) if tasks else None,
+        "intents_right": round(float(np.mean(intents)), 4) if intents else None,
+        "slots_right": round(float(np.mean(slots)), 4) if slots else None,
+        "bot_dropped": round(float(np.mean(dropped)), 4) if dropped else None,
+        "bot_holes": round(float(np.mean(holes)), 4) if holes else None,
         "onset_p50_ms": onset.p50_ms if onset.count else None,
         "onset_p95_ms": onset.p95_ms if onset.count else None,
         "barge_in_stop_p95_ms": stop.p95_ms if stop.count else None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import wave
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_SAMPLES: Final = 160
-_KEY_EVENT: Final = re.compile(r"(?:dtmf|key)[ :_]([0-9*#A-D])")
+_KEY_EVENT: Final = re.compile(r"(?:dtmf|key)[ :_]([0-9*#A-D]|redacted)")
+REDACTED_KEY: Final = "?"
+"""A key press whose recording keeps secret which key it was."""
 TURN_PAUSE_MS: Final = 600.0
 PADDING_MS: Final = 100.0
 
@@ -113,14 +116,15 @@ def _from_wav(path: Path) -> RecordedCaller:
 def _sidecar_keys(path: Path) -> list[tuple[float, str]]:
     """Return the key presses of a JSON file beside a recording.
 
-    Its ``events`` are objects with ``at_ms`` and a ``name`` such as ``dtmf:5``; others are passed over.
+    Its ``events`` are objects with ``at_ms`` and a ``name`` such as ``dtmf:5`` or ``dtmf:redacted``;
+    others are passed over.
     """
     if not path.exists():
         return []
     try:
         events = json.loads(path.read_text("utf-8", "replace")).get("events", [])
         found = [
-            (float(event["at_ms"]), match.group(1))
+            (float(event["at_ms"]), REDACTED_KEY if match.group(1) == "redacted" else match.group(1))
             for event in events
             if (match := _KEY_EVENT.fullmatch(str(event["name"])))
         ]
@@ -165,6 +169,25 @@ def _from_capture(path: Path) -> list[RecordedCaller]:
     if not out:
         raise UsageError(f"{path}: no caller with G.711 audio found")
     return out
+
+
+def with_secret_keys(recorded: RecordedCaller, keys: str) -> RecordedCaller:
+    """Put keys of a test account in the place of redacted ones, in order, again and again.
+
+    Raises:
+        UsageError: there are redacted keys, and ``keys`` is empty or no keys.
+    """
+    hidden = sum(key == REDACTED_KEY for _, key in recorded.keys)
+    if not hidden:
+        return recorded
+    if not re.fullmatch(r"[0-9*#A-D]+", keys):
+        raise UsageError(
+            f"{recorded.name}: {hidden} key presses are redacted; "
+            "--secret-keys gives those of a test account"
+        )
+    instead = itertools.cycle(keys)
+    named = [(at_ms, next(instead) if key == REDACTED_KEY else key) for at_ms, key in recorded.keys]
+    return replace(recorded, keys=named)
 
 
 def _audio_of(stream: CapturedStream, origin_ns: int, length: int) -> NDArray[np.int16]:

@@ -13,10 +13,13 @@ from sip_test_harness.call_record import find_record
 from sip_test_harness.errors import HarnessError, UsageError
 from sip_test_harness.profile import Expectation, Profile, load_profile
 from sip_test_harness.qa_row import Cell, QaRow, judge, row_of, summary_of
-from sip_test_harness.recorded_caller import RecordedCaller
+from sip_test_harness.recorded_caller import RecordedCaller, read_recordings
 from sip_test_harness.replay import run_replay
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sip_test_harness.caller import CallerOptions
 
 FORMAT: Final = 1
@@ -163,7 +166,19 @@ async def _call(
         record = await asyncio.to_thread(find_record, record_dir, run.measures.call_id)
         if record is None:
             run.failures.append("the bot's record of the call was not found")
-    return await asyncio.to_thread(row_of, run, record, job.cell, sound=sound)
+    heard = None
+    if record_dir is not None and record is not None:
+        heard = await asyncio.to_thread(_bot_recording, record_dir, record.recording)
+    return await asyncio.to_thread(row_of, run, record, job.cell, sound=sound, bot_heard=heard)
+
+
+def _bot_recording(record_dir: Path, name: str) -> NDArray[np.int16] | None:
+    """Return the caller's side of the bot's own recording, None when it cannot be read."""
+    places = [path for path in (Path(name), record_dir / name) if name and path.is_file()]
+    try:
+        return read_recordings(places[0])[0].samples if places else None
+    except UsageError:
+        return None
 
 
 def write_results(path: Path, rows: Sequence[QaRow], *, about: dict[str, Any]) -> None:

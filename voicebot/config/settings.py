@@ -342,6 +342,11 @@ class RecordingSettings(_Section):
     """Stereo recordings; the consent sentence is the dialplan's first step."""
 
     enabled: bool = True
+    note_keys: bool = Field(
+        default=False,
+        description="name pressed keys in the JSON beside a recording, except while it pauses; for test "
+        "systems: callers may key a secret before they are asked for it",
+    )
 
 
 class HandoffSettings(_Section):

@@ -104,6 +104,7 @@ class CallLeg:
         self.answered = False
         self.recording: CallRecorder | None = None
         self._records = settings.recording.enabled
+        self._notes_keys = settings.recording.note_keys
         self._recording_folder = settings.data_dir / "recordings"
         self._commands = WorkerCommands(self)
         self._link = CallLink(services.links, settings.link, self)
@@ -438,6 +439,13 @@ class CallLeg:
             self.ring.append_key(key)
             self.send(key)
             self._commands.key(digit)
+            self._note_key(digit)
+
+    def _note_key(self, digit: str) -> None:
+        """The recording's description tells that a key was pressed, and only where wanted which one."""
+        if self.recording is not None:
+            named = self._notes_keys and not self.recording.paused
+            self.recording.note(f"dtmf:{digit}" if named else "dtmf:redacted")
 
     def on_sent(self, ulaw: bytes) -> None:
         """See ``MediaOwner``."""

@@ -62,6 +62,9 @@ def replay(
     ] = 1,
     silence_ms: Annotated[float, typer.Option(help="The bot has finished after this")] = 700,
     record_dir: Annotated[Path | None, typer.Option(help="The bot's record folder")] = None,
+    secret_keys: Annotated[
+        str, typer.Option(help="Keys of a test account, for those that recordings redact")
+    ] = "",
     baseline: Annotated[Path | None, typer.Option(help="Results file to compare with")] = None,
     fail_on: Annotated[
         list[str] | None, typer.Option(help="figure>number; +n, -n or n% against the baseline")
@@ -77,14 +80,16 @@ def replay(
     from sip_test_harness.offline_sweep import OfflinePlan, run_offline_sweep
     from sip_test_harness.pacer import realtime_section
     from sip_test_harness.qa_row import judge
-    from sip_test_harness.recorded_caller import read_recordings
+    from sip_test_harness.recorded_caller import read_recordings, with_secret_keys
     from sip_test_harness.sweep import jobs_of, matrix, read_results, run_sweep, write_results
 
     if not offline and target == OFFLINE_TARGET:
         raise UsageError("give --target sip:user@host:port, or --offline")
     thresholds = [Threshold.parse(text) for text in fail_on or []]
     before = read_results(baseline) if baseline else []
-    recorded = [caller for path in recordings for caller in read_recordings(path)]
+    recorded = [
+        with_secret_keys(caller, secret_keys) for path in recordings for caller in read_recordings(path)
+    ]
     cells = matrix(_numbers("loss", loss), _numbers("burst", burst), _numbers("jitter", jitter))
     jobs = jobs_of(recorded, cells, range(seed, seed + seeds), profile=profile)
     progress = Console(stderr=True, soft_wrap=True)
