@@ -81,7 +81,7 @@ def measure_few(data, per_intent, intents, draws):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--members", type=int, default=1)
+    parser.add_argument("--members", type=int, default=2, help="as many as a dialplan's router has")
     parser.add_argument("--draws", type=int, default=5)
     options = parser.parse_args()
     data = json.loads(options.data.read_text())

@@ -71,7 +71,7 @@ def plan_with_a_model(folder):
     return path
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_a_secret_is_in_no_artefact_of_a_call(tmp_path):
     data_dir, plan_dir = tmp_path / "data", tmp_path / "plan"
     plan_dir.mkdir()

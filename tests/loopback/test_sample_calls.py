@@ -102,13 +102,13 @@ def said(record, who):
     return " / ".join(line["text"] for line in record["transcript"] if line["who"] == who)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_patient_asks_for_an_appointment(clinic):
     record = await talk(clinic, Synthetic("book an appointment"))
     assert "What is the patient's last name" in said(record, "bot"), said(record, "caller")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_customer_asks_where_a_parcel_is(parcel):
     record = await talk(parcel, Synthetic("track a parcel", "awb"), "100200300")
     assert "Your parcel is on its way" in said(record, "bot"), said(record, "caller")
@@ -116,7 +116,7 @@ async def test_a_customer_asks_where_a_parcel_is(parcel):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_an_appointment_is_booked_by_voice_from_greeting_to_goodbye(clinic):
     """The name is no name, but a word that a human has spoken for us: the caller says yes to it."""
     record = await talk(
@@ -138,7 +138,7 @@ async def test_an_appointment_is_booked_by_voice_from_greeting_to_goodbye(clinic
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_parcel_is_tracked_and_redirected_by_voice(parcel):
     """The nine digits are asked for once: the second wish knows them."""
     record = await talk(
