@@ -1,17 +1,24 @@
 """Voice, prosody, language and respellings of a plan reach what is spoken."""
 
+import asyncio
 import datetime as dt
 
 import pytest
 
+from voicebot.audio.narrowband import VoiceProfile
 from voicebot.core.delivery import Delivery
 from voicebot.dialogue import Conversation, load_dialplan
 from voicebot.dialogue.actions import Listen, Speak, StartTimer
 from voicebot.dialogue.events import CallerSaid, DigitPressed
 from voicebot.dialogue.fixed_texts import fixed_texts
+from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.state import CallFacts
+from voicebot.tts.cache import PromptCache
 from voicebot.tts.protocol import NEUTRAL, PROSODY_PRESETS
-from voicebot.tts.renderer import SpeechRenderer
+from voicebot.tts.renderer import ShapedVoice, SpeechRenderer
+from voicebot.tts.tone import ToneVoice
+from voicebot.worker.plan_prompts import PlanPrompts
+from voicebot.worker.plan_shelf import PlanShelf
 from voicebot.worker.speaking import SpeakingPool, fixed_prompt
 
 PLAN = """
@@ -95,7 +102,7 @@ def test_a_step_has_its_own_budget():
     call.handle(DigitPressed(digit="1"))
     call.handle(CallerSaid(text="tomorrow"))
     actions = call.handle(CallerSaid(text="yes"))
-    assert StartTimer(timer="filler", after_ms=400) in actions
+    assert StartTimer(timer="filler", after_ms=400, of_silence=True) in actions
 
 
 def test_the_fixed_prompts_are_rendered_as_they_will_be_asked_for():
@@ -149,3 +156,36 @@ def test_prosody_of_a_plan_changes_the_audio():
         return sum(len(piece) for piece in renderer.render(text, prosody=prosody))
 
     assert length(PROSODY_PRESETS["urgent"]) / length(NEUTRAL) == pytest.approx(1 / 1.15, rel=0.1)
+
+
+def tone_renderer():
+    voice = ShapedVoice(ToneVoice(), VoiceProfile())
+    return SpeechRenderer({"tone": voice}, ["tone"], cache=PromptCache(50_000_000))
+
+
+async def test_a_new_version_of_the_plan_is_rendered_before_it_is_asked_for(tmp_path, monkeypatch):
+    """A caller after the change gets its fixed prompts out of the cache, respellings and all."""
+    monkeypatch.setattr("voicebot.worker.plan_shelf.RELOAD_S", 0.01)
+    path, renderer, told = tmp_path / "plan.yaml", tone_renderer(), asyncio.Event()
+    path.write_text(PLAN.replace("voice: rms", "voice: tone"))
+    shelf, prompts = PlanShelf(PlanLibrary(path), None, ()), PlanPrompts(renderer)
+
+    def prepare(plan):
+        prompts.prepare(plan)
+        told.set()
+
+    watching = asyncio.create_task(shelf.watch(prepare))
+    path.write_text(path.read_text().replace("Your IBAN, please.", "Please say your IBAN."))
+    async with asyncio.timeout(30):
+        await told.wait()
+    watching.cancel()
+    assert await asyncio.to_thread(prompts.wait, 30)
+    plan = shelf.latest.plan
+    text, delivery = next(fixed for fixed in fixed_texts(plan) if fixed[0] == "Please say your IBAN.")
+    before = renderer.cache_stats()
+    pool = SpeakingPool(renderer, 1)
+    assert [piece async for piece in pool.speak(text, delivery, plan.lexicon)]
+    pool.close()
+    after = renderer.cache_stats()
+    assert (after.hits - before.hits, after.misses - before.misses) == (1, 0)
+    await shelf.close()

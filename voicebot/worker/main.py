@@ -16,7 +16,6 @@ from voicebot.asr.protocol import RecogniserFactory
 from voicebot.config.settings import Settings
 from voicebot.core.delivery import Delivery
 from voicebot.core.errors import SessionStoreError
-from voicebot.dialogue.fixed_texts import fixed_texts
 from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.manner import PLAIN
 from voicebot.dialogue.program import CompiledDialplan
@@ -35,7 +34,6 @@ from voicebot.telemetry.log import get_logger
 from voicebot.telemetry.readiness import announce_ready
 from voicebot.tts.build import build_renderer
 from voicebot.tts.renderer import SpeechRenderer
-from voicebot.tts.warming import PromptWarmer, WarmingProgress
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.voice_activity import VoiceActivity
 from voicebot.worker.call_core import Dialogue
@@ -47,8 +45,9 @@ from voicebot.worker.handoff_rules import handoff_rules, queue_rules
 from voicebot.worker.hearing import Ears
 from voicebot.worker.journal import CallJournal
 from voicebot.worker.load_meter import LoadMeter
+from voicebot.worker.plan_prompts import PlanPrompts
 from voicebot.worker.plan_shelf import PlanShelf, check_recognisers
-from voicebot.worker.speaking import SpeakingPool, fixed_prompt
+from voicebot.worker.speaking import SpeakingPool
 from voicebot.worker.worker_gauges import CacheCounts, sample_for_ever
 
 PROMPT_FOLDER: Final = "prompts"
@@ -185,15 +184,15 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     await store.start()
     await asyncio.to_thread(_warm_up, factory)
     log.info("worker_loaded", dialplan=plan.name, recogniser=recognisers.description)
-    prompts = [fixed_prompt(text, delivery, plan.lexicon) for text, delivery in fixed_texts(plan)]
-    warmer = PromptWarmer(renderer, prompts, _log_last).start()
+    prompts = PlanPrompts(renderer)
+    prompts.prepare(plan)
     live = LiveCalls(
         settings.data_dir,
         settings.handoff,
         lambda: queue_rules(settings.handoff, plans.latest.plan.source),
     )
     live.open()
-    background = [asyncio.create_task(plans.watch())]
+    background = [asyncio.create_task(plans.watch(prompts.prepare))]
     try:
         records = CallDetailLog(settings.data_dir)
         load = LoadMeter()
@@ -206,7 +205,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         for task in background:
             task.cancel()
         live.close()
-        warmer.stop()
+        prompts.stop()
         speaking.close()
         recognisers.close()
         await plans.close()
@@ -225,11 +224,6 @@ def _warm_up(factory: RecogniserFactory) -> None:
     recogniser.accept(heard)
     recogniser.finish()
     recogniser.close()
-
-
-def _log_last(progress: WarmingProgress) -> None:
-    if progress.done + progress.failed == progress.total:
-        get_logger().info("prompts_rendered", done=progress.done, failed=progress.failed)
 
 
 async def run_worker(settings: Settings) -> None:

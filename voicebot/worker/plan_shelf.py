@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,14 +90,19 @@ class PlanShelf:
         """What a new call gets."""
         return self._shelf[-1]
 
-    async def watch(self) -> None:
-        """Look at the file every second, for ever."""
+    async def watch(self, prepare: Callable[[CompiledDialplan], None]) -> None:
+        """Look at the file every second, for ever.
+
+        Args:
+            prepare: Told of each new version, so that its fixed prompts are rendered beside the calls.
+        """
         log = get_logger()
         rejected: str | None = None
         while True:
             await asyncio.sleep(RELOAD_S)
             if await asyncio.to_thread(self._library.refresh):
                 self._add()
+                prepare(self.latest.plan)
                 log.info("dialplan_reloaded", version=self._library.version)
             problem = str(self._library.rejected) if self._library.rejected else None
             if problem is not None and problem != rejected:
