@@ -13,7 +13,8 @@ ifneq ($(shell id -u),0)
 SUDO := sudo -n
 endif
 APT_RUN := libflite1 espeak-ng
-APT_TEST := sip-tester baresip tshark redis-server chromium kamailio
+APT_TEST := sip-tester baresip tshark redis-server chromium kamailio haproxy
+APT_CLUSTER := kamailio rtpengine-daemon haproxy redis-server
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 CONFIG ?=
@@ -59,7 +60,7 @@ lock: ## Pin all packages anew (requirements*.lock)
 
 # ---------------------------------------------------------------- using
 
-.PHONY: run call doctor
+.PHONY: run call doctor cluster-demo
 run: $(RUN_STAMP) ## Start the bot on 127.0.0.1:5060 with the bank sample
 	$(BIN)/voicebot serve $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
@@ -68,6 +69,11 @@ call: $(RUN_STAMP) ## In a second terminal: place a scripted call and show what 
 
 doctor: $(RUN_STAMP) ## Say what is installed, what is missing and what to do
 	$(BIN)/voicebot doctor $(if $(CONFIG),--config $(CONFIG))
+
+cluster-demo: $(RUN_STAMP) ## A cluster on this machine, killed part by part while calls go on (about two minutes)
+	@.ci/debian-packages $(APT_CLUSTER)
+	@$(BIN)/python -c 'import redis' 2>/dev/null || $(UV) pip install --python $(BIN)/python --quiet redis
+	$(BIN)/python deploy/cluster_demo.py
 
 # ---------------------------------------------------------------- proving
 

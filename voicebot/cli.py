@@ -96,6 +96,21 @@ def serve(
 
 
 @app.command()
+def front(config: ConfigOption = None) -> None:
+    """Run Kamailio in front of the edges named by scale.edges, which may be on other machines."""
+    from voicebot.supervise.serve import serve_front
+
+    settings = _settings(config)
+    _start(settings, "front")
+    try:
+        status = asyncio.run(serve_front(settings))
+    except ConfigError as error:
+        print(f"voicebot front: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE) from error
+    raise typer.Exit(status)
+
+
+@app.command()
 def restart_workers(config: ConfigOption = None) -> None:
     """Restart all workers of the running bot, one after the other; calls go on unheard."""
     import os

@@ -69,18 +69,19 @@ def test_every_value_of_the_template_is_filled_in():
     assert "%%" not in text
     assert 'is_in_subnet("$si", "10.0.0.5/32") || is_in_subnet("$si", "192.0.2.0/24")' in text
     assert "listen=udp:127.0.0.1:5060 advertise 192.0.2.9:5060" in text
-    assert dispatcher_list(plan_fleet(made), "127.0.0.1").splitlines() == [
+    assert dispatcher_list(["127.0.0.1:5070", "127.0.0.1:5071"]).splitlines() == [
         "1 sip:127.0.0.1:5070 0 0 duid=e0;maxload=4",
         "1 sip:127.0.0.1:5071 0 0 duid=e1;maxload=4",
     ]
 
 
 @pytest.mark.peer
-def test_kamailio_understands_the_configuration(tmp_path):
+@pytest.mark.parametrize("rtpengine", ["", "udp:127.0.0.1:2223"])
+def test_kamailio_understands_the_configuration(tmp_path, rtpengine):
     program = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin")
     assert program, "kamailio is missing: apt-get install kamailio (make install-dev does it)"
-    made = settings(scale={"calls": 8}, data_dir=tmp_path)
-    Front(made, plan_fleet(made))._write()
+    made = settings(scale={"calls": 8, "rtpengine": rtpengine}, data_dir=tmp_path)
+    Front(made, ["127.0.0.1:5070", "127.0.0.1:5071"])._write()
     checked = subprocess.run(
         [program, "-c", "-f", "kamailio.cfg", "-Y", "."],
         cwd=tmp_path / "front",

@@ -20,7 +20,7 @@ PAID = ToolFinished(request="r1", outcome="ok", values={"receipt": "7"})
 
 
 def start(lease=0):
-    resume = Resume(session_id="s1", lease=lease) if lease else None
+    resume = Resume(session_id="s1", lease=lease, silent=True) if lease else None
     return Start(call_id="c1", session_id="s1", edge="127.0.0.1:5060", resume=resume)
 
 

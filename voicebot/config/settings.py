@@ -172,7 +172,14 @@ class ScaleSettings(_Section):
         8, ge=1, le=64, description="a worker is one Python process: docs/sizing.md has its knee"
     )
     edge_port: Port = Field(5070, description="SIP port of the first edge behind the front")
+    edges: tuple[str, ...] = Field(
+        (),
+        description="edges on other machines, host:port each: what 'voicebot front' spreads calls over",
+    )
     front_program: str = Field("kamailio", description="name or path of Kamailio")
+    rtpengine: str = Field(
+        "", description="control socket of rtpengine (udp:127.0.0.1:2223): media then passes through it"
+    )
     hang_limit_s: float = Field(
         5.0, ge=1, description="a process whose event loop says nothing for this long is killed"
     )

@@ -295,6 +295,7 @@ class CallLeg:
                 last_utterance_played_ms=self._last_played_ms,
                 acknowledged_frame=self.ring.acknowledged_frame,
                 acknowledged_keys=self.ring.acknowledged_keys,
+                silent=self._link.left_silent,
                 talk_ms=round(self._duration_s() * 1000),
                 generation=self.generation,
                 lease=self._link.workers_lost,

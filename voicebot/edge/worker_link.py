@@ -59,7 +59,9 @@ class CallLink:
         self._link: EdgeLink | None = None
         self._patience = 1
         self._left_silent_us = 0
+        self._silent: EdgeLink | None = None
         self.workers_lost = 0
+        self.left_silent = False
 
     @property
     def connected(self) -> bool:
@@ -89,6 +91,7 @@ class CallLink:
             lost = self._link
             self._link = None
             self.workers_lost += 1
+            self.left_silent = lost is self._silent
             _log.warning("worker_lost", url=lost.url, close_code=lost.close_code)
             self._owner.on_worker_lost()
             self._link = await self._search(avoid=lost.url)
@@ -128,6 +131,7 @@ class CallLink:
             await asyncio.sleep(min(max(left_us / 1e6, _WATCH_S), _WATCH_S * 2))
         _log.warning("worker_silent", url=link.url, silent_ms=link.silent_us // 1000)
         self._left_silent_us = monotonic_us()
+        self._silent = link
         self._patience = min(self._patience * 2, _MOST_PATIENCE)
         await link.abort()
 

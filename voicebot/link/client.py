@@ -85,8 +85,13 @@ class LinkClient:
         return any(not spare.closed for spare in self._spares.values())
 
     def has_spare(self, *, avoid: str) -> bool:
-        """Whether a worker other than this one is connected and has just been heard."""
-        return any(url != avoid and self._fresh(spare) for url, spare in self._spares.items())
+        """Whether a worker other than this one is connected and has just been heard.
+
+        Behind a single URL there is a load balancer, or nobody else: then it is worth a try.
+        """
+        return len(self.urls) == 1 or any(
+            url != avoid and self._fresh(spare) for url, spare in self._spares.items()
+        )
 
     async def connect(self, *, avoid: str | None = None) -> EdgeLink:
         """Take the warm spare to the least busy worker, or open a link.

@@ -46,7 +46,7 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     ``utterances`` are the latest ones that the edge knows: what is not complete there is said to its
     end. ``acknowledged_keys`` counts the key presses of the call that are in the stored state; later
     ones are sent again, each at its place among the replayed frames. ``talk_ms`` is the time since the
-    answer.
+    answer. ``silent``: the worker before was left for its silence, so it may still live.
     """
 
     session_id: str
@@ -55,6 +55,7 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_frame: int = -1
     acknowledged_keys: int = 0
     talk_ms: int = 0
+    silent: bool = False
     generation: int = 0
     lease: int = 0
     utterances: tuple[UtteranceProgress, ...] = ()

@@ -13,12 +13,13 @@ import pwd
 import secrets
 import shutil
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 from voicebot.config.settings import Settings
 from voicebot.core.errors import ConfigError
 from voicebot.supervise.child import die_with_parent
-from voicebot.supervise.fleet import CALLS_PER_EDGE, Fleet
+from voicebot.supervise.fleet import CALLS_PER_EDGE
 from voicebot.telemetry.log import get_logger
 
 FOLDER: Final = "front"
@@ -66,6 +67,8 @@ def configuration(settings: Settings) -> str:
         "DISPATCHER_LIST": DISPATCHER_LIST,
         "LONGEST_CALL_S": str(sip.max_call_s + 60),
         "RETRY_AFTER_S": str(sip.retry_after_s),
+        "RTPENGINE": settings.scale.rtpengine,
+        "MEDIA": "#!define WITH_RTPENGINE" if settings.scale.rtpengine else "",
     }
     text = importlib.resources.files("voicebot.supervise").joinpath(CONFIGURATION).read_text("utf-8")
     for name, value in values.items():
@@ -73,11 +76,11 @@ def configuration(settings: Settings) -> str:
     return text
 
 
-def dispatcher_list(fleet: Fleet, host: str) -> str:
-    """One line for each edge: set, address, flags, priority, name and most calls."""
+def dispatcher_list(edges: Sequence[str]) -> str:
+    """One line for each edge (``host:port``): set, address, flags, priority, name and most calls."""
     lines = [
-        f"1 sip:{host}:{edge.sip_port} 0 0 duid=e{n};maxload={CALLS_PER_EDGE}"
-        for n, edge in enumerate(fleet.edges)
+        f"1 sip:{address} 0 0 duid=e{number};maxload={CALLS_PER_EDGE}"
+        for number, address in enumerate(edges)
     ]
     return "\n".join(lines) + "\n"
 
@@ -87,19 +90,19 @@ class Front:
 
     Args:
         settings: The whole tree.
-        fleet: The edges behind it.
+        edges: The edges behind it, ``host:port`` each.
 
     Raises:
         ConfigError: Kamailio is not installed.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet) -> None:
+    def __init__(self, settings: Settings, edges: Sequence[str]) -> None:
         self._program = find_kamailio(settings.scale.front_program)
         self._sip = settings.sip
         self._folder = settings.data_dir.absolute() / FOLDER
         self._texts = {
             CONFIGURATION: configuration(settings),
-            DISPATCHER_LIST: dispatcher_list(fleet, settings.sip.host),
+            DISPATCHER_LIST: dispatcher_list(edges),
         }
         self.process: asyncio.subprocess.Process | None = None
 

@@ -107,7 +107,8 @@ class Supervisor:
             if settings.console.enabled
             else []
         )
-        self._front = Front(settings, fleet) if fleet.needs_front else None
+        edges = [f"{settings.sip.host}:{plan.sip_port}" for plan in fleet.edges]
+        self._front = Front(settings, edges) if fleet.needs_front else None
         self._records = DeadEdgeRecords(
             lambda: session_store(settings.store.url, settings.data_dir),
             CallDetailLog(settings.data_dir),
@@ -257,6 +258,33 @@ class Supervisor:
                     return
             await asyncio.sleep(SETTLE_S)
         self._log.info("workers_restarted", took_s=round(time.monotonic() - began_s, 1))
+
+
+async def serve_front(settings: Settings) -> int:
+    """Run Kamailio alone, in front of ``scale.edges``, until SIGTERM or SIGINT; returns the exit status.
+
+    Raises:
+        ConfigError: No edge is named, or Kamailio is missing.
+    """
+    if not settings.scale.edges:
+        raise ConfigError("name the edges that are to get the calls", key="scale.edges")
+    front = Front(settings, settings.scale.edges)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if not await front.start():
+        await front.stop()
+        return 1
+    get_logger().info("front_started", sip=f"{settings.sip.host}:{settings.sip.port}")
+    assert front.process is not None
+    ended = asyncio.ensure_future(front.process.wait())
+    stopped = asyncio.ensure_future(stopping.wait())
+    waited: set[asyncio.Future[Any]] = {ended, stopped}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    await front.stop()
+    stopped.cancel()
+    return 0 if stopping.is_set() else 1
 
 
 @contextlib.contextmanager

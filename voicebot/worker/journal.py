@@ -26,7 +26,8 @@ from voicebot.worker.effects import CallState, SaveState, TurnMeasured
 
 ORPHAN_LOOK_S: Final = 0.25
 IN_DOUBT_S: Final = 2.0
-IN_DOUBT_LOOK_S: Final = 0.1
+IN_DOUBT_DEAD_S: Final = 0.2  # its link broke: it is most likely dead, and nothing will come
+IN_DOUBT_LOOK_S: Final = 0.05
 
 
 def turn_record(turn: StoreTurn, at_ms: int) -> TurnRecord:
@@ -215,7 +216,9 @@ class CallJournal:
     async def _awaited(self, key: str) -> ToolFinished | None:
         """The worker before us may only have hung, and still write down what came of its call."""
         assert self._start is not None
-        until_s = time.monotonic() + IN_DOUBT_S
+        resume = self._start.resume
+        may_live = resume is not None and resume.silent
+        until_s = time.monotonic() + (IN_DOUBT_S if may_live else IN_DOUBT_DEAD_S)
         while time.monotonic() < until_s:
             await asyncio.sleep(IN_DOUBT_LOOK_S)
             with contextlib.suppress(SessionStoreError):
