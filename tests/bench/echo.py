@@ -28,6 +28,7 @@ import numpy as np
 
 from sip_test_harness.echo_simulator import EchoLine, EchoSimulator
 from tests.bench.concealment import CLIPS, load_clips
+from tests.bench.confidence import wilson
 from voicebot.audio import g711
 from voicebot.audio.level import active_speech_level, first_audible_sample, rms_dbov
 from voicebot.turn.echo_canceller import Aec3, NoCanceller
@@ -184,16 +185,6 @@ def echo_return_loss_enhancement_db(delay_ms: float, seed: int) -> float:
             heard_power += float(np.sum(heard.astype(float) ** 2))
             residual_power += float(np.sum(residual.astype(float) ** 2))
     return 10 * math.log10(heard_power / (residual_power + 1.0))
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % confidence interval of a share, in percent."""
-    if count == 0:
-        return 0.0, 100.0
-    z, share = 1.96, hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ which the harness itself sent late (p99 > 5 ms) is void and says so.
 
 import argparse
 import asyncio
+import itertools
 import os
 import tempfile
 import time
@@ -20,6 +21,8 @@ import soundfile
 from sip_test_harness import Caller, CallerOptions
 from tests.bench.rows import at_most, machine, percentile, row, write
 from tests.loopback.bot_program import ROOT, running_bot
+from voicebot.config.settings import TurnSettings
+from voicebot.turn.voice_activity import VoiceActivity
 
 SPEECH = sorted((ROOT / "tests/data/speech").glob("*.flac"))
 STUB = {"asr__engine": "fake", "tts__engine": "tone", "recording__enabled": "true"}
@@ -38,6 +41,16 @@ def clip(path):
         last = window.start + int(np.argmin(level[window]))
         last = max(b for b in loud if b <= last)
     return samples[first * 160 : (last + 1) * 160]
+
+
+def heard_after_ms(samples):
+    """How much audio of the turn the recogniser has got when the clip is over: it gets the pre-roll and what
+    comes after the detector has heard speech, and that may be late where a clip begins softly."""
+    windows = VoiceActivity().feed(np.concatenate((samples, np.zeros(1600, np.int16))))
+    pairs = itertools.pairwise(w.probability >= 0.5 for w in windows)
+    began = next(number for number, pair in enumerate(pairs) if all(pair)) + 2
+    settings = TurnSettings()
+    return len(samples) // 8 + settings.preroll_ms - 20 - -(-began * 32 // 20) * 20
 
 
 def cpu_seconds(pid):
@@ -105,8 +118,7 @@ async def barge_in_call(bot, samples):
 
 async def stub_rows(quick):
     clips = [clip(path) for path in SPEECH[: 4 if quick else None]]
-    # The pre-roll and the detector's own time come on top of the speech itself.
-    heard = ",".join(f"opening hours@{len(c) // 8 + 320}" for c in clips)
+    heard = ",".join(f"opening hours@{heard_after_ms(c)}" for c in clips)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         async with running_bot(folder, **STUB, asr__fake_script=heard) as bot:

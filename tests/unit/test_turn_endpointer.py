@@ -110,3 +110,55 @@ def test_a_dead_line_ends_the_turn_by_passed_in_time():
 def test_digits_are_counted_with_double_and_triple():
     assert count_digits(["one", "double", "four", "oh", "triple", "nine"]) == 7
     assert count_digits([]) == 0
+
+
+def test_an_open_answer_that_the_dialogue_can_act_on_is_not_waited_for_as_long():
+    """Understood and stable it holds 350 ms instead of 600; a trailing conjunction still holds longest."""
+    for text, understood, hold_ms, reason in (
+        ("a large coffee", "a large coffee", SETTINGS.hold_understood_ms, "understood"),
+        ("a large coffee", "a large", SETTINGS.hold_open_ms, "open"),
+        ("a large coffee and", "a large coffee and", SETTINGS.hold_hesitation_ms, "hesitation"),
+    ):
+        endpointer = Endpointer(SETTINGS)
+        endpointer.expect(Expectation(kind="menu"))
+        endpointer.understood(understood)
+        events = run(endpointer, "s" * 10 + "." * 60, partials={3: text})
+        assert events[-1][1].reason == reason
+        assert abs(hold_windows(events) * 32 - hold_ms) < 33
+
+
+def test_a_caller_with_long_pauses_is_given_more_time_for_open_answers():
+    """Three pauses of 700 ms within a turn, and 600 ms are not taken for an end any more."""
+    endpointer = Endpointer(SETTINGS)
+    endpointer.went_on(90.0)  # part of speaking
+    for _ in range(SETTINGS.own_pauses - 1):
+        endpointer.went_on(700.0)
+    assert endpointer.hold() == (SETTINGS.hold_open_ms, "open")
+    endpointer.went_on(700.0)
+    assert endpointer.hold() == (804, "open")
+    for _ in range(20):
+        endpointer.went_on(5000.0)
+    assert endpointer.hold() == (SETTINGS.hold_open_max_ms, "open")
+
+
+def test_pauses_are_learned_while_the_caller_speaks():
+    endpointer = Endpointer(SETTINGS.model_copy(update={"hold_open_ms": 500}))
+    run(endpointer, ("s" * 10 + "." * 15) * 4 + "s" * 10 + "." * 40)
+    assert endpointer.hold()[0] == int(15 * 32 * 1.15)
+
+
+def test_no_answer_comes_sooner_than_the_floor():
+    """A complete answer waits for `min_onset_ms` after the last sound, however short its hold is."""
+    settings = SETTINGS.model_copy(update={"hold_complete_ms": 0, "min_onset_ms": 400})
+    endpointer = Endpointer(settings)
+    endpointer.expect(Expectation(kind="menu", complete=frozenset({"yes"})))
+    events = run(endpointer, "s" * 10 + "." * 40, partials={2: "yes"})
+    assert hold_windows(events) == 13  # 416 ms
+
+
+def test_a_preset_gives_other_defaults_and_what_is_set_by_name_counts_more():
+    fast, careful = TurnSettings(preset="fast"), TurnSettings(preset="careful")
+    assert fast.hold_open_ms < SETTINGS.hold_open_ms < careful.hold_open_ms
+    assert fast.barge_in_ms < SETTINGS.barge_in_ms < careful.barge_in_ms
+    assert TurnSettings(preset="fast", hold_open_ms=555).hold_open_ms == 555
+    assert TurnSettings() == TurnSettings(preset="balanced")

@@ -7,7 +7,7 @@ passes the sub-tree down, so a part sees only what is its own.
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
@@ -260,9 +260,43 @@ class TtsSettings(_Section):
     )
 
 
-class TurnSettings(_Section):
-    """End of turn and barge-in. Hold times count from the end of speech as the detector sees it."""
+# What a preset of ``turn.preset`` changes; docs/turns.md has the price of each.
+_TURN_PRESETS: Final[dict[str, dict[str, int]]] = {
+    "balanced": {},
+    "fast": {
+        "hold_complete_ms": 60,
+        "hold_phrase_ms": 200,
+        "hold_understood_ms": 200,
+        "hold_digits_ms": 1000,
+        "hold_open_ms": 400,
+        "hold_open_max_ms": 700,
+        "hold_hesitation_ms": 1000,
+        "stable_partial_ms": 60,
+        "barge_in_ms": 80,
+    },
+    "careful": {
+        "hold_complete_ms": 200,
+        "hold_phrase_ms": 500,
+        "hold_understood_ms": 600,
+        "hold_digits_ms": 2000,
+        "hold_open_ms": 900,
+        "hold_open_max_ms": 1500,
+        "hold_hesitation_ms": 2000,
+        "barge_in_ms": 160,
+        "min_onset_ms": 200,
+    },
+}
 
+
+class TurnSettings(_Section):
+    """End of turn and barge-in. Hold times count from the end of speech as the detector sees it.
+
+    A preset gives other defaults; whatever is set by name counts more.
+    """
+
+    preset: Literal["balanced", "fast", "careful"] = Field(
+        "balanced", description="fast answers sooner and cuts in more often, careful the other way round"
+    )
     speech_probability: float = Field(
         0.5, gt=0, lt=1, description="silero probability that means speech"
     )
@@ -302,8 +336,22 @@ class TurnSettings(_Section):
     hold_complete_ms: int = Field(100, ge=0, description="the answer is complete and stable")
     hold_phrase_ms: int = Field(300, ge=0, description="an expected answer that could still go on")
     hold_digits_ms: int = Field(1500, ge=0, description="fewer digits than asked for")
+    hold_understood_ms: int = Field(
+        350, ge=0, description="open answer that the dialogue can already act on"
+    )
     hold_open_ms: int = Field(600, ge=0, description="open answer, or no partial yet")
+    hold_open_max_ms: int = Field(
+        1000, ge=0, description="the same for a caller whose own pauses are longer; 0: all are alike"
+    )
+    own_pauses: int = Field(
+        3, ge=1, description="pauses heard of a caller before they count for hold_open_ms"
+    )
     hold_hesitation_ms: int = Field(1500, ge=0, description="ends in a filler or a conjunction")
+    min_onset_ms: int = Field(
+        120,
+        ge=0,
+        description="never answer sooner after the last sound: that would be cutting in",
+    )
     stable_partial_ms: int = Field(100, ge=0, description="unchanged for this long means stable")
     speculate_after_ms: int = Field(64, ge=0, description="silence after which the answer is prepared")
     max_speculations: int = Field(3, ge=0, description="per turn; 0 switches working ahead off")
@@ -314,6 +362,13 @@ class TurnSettings(_Section):
     preroll_ms: int = Field(
         400, ge=0, description="audio before the detected start that the recogniser gets"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("preset") in _TURN_PRESETS:
+            return {**_TURN_PRESETS[given["preset"]], **given}
+        return given
 
     @model_validator(mode="after")
     def _hysteresis(self) -> Self:

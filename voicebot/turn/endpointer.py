@@ -13,6 +13,7 @@ stand for it. Silence alone cannot decide: the hold depends on what the dialogue
 recogniser has heard so far (the table in ``TurnSettings``).
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +49,12 @@ HESITATIONS = frozenset(
     ]
 )
 
-HoldReason = Literal["complete", "phrase", "digits", "open", "hesitation", "max_turn"]
+PAUSES_KEPT = 20
+SHORTEST_PAUSE_MS = 100  # shorter ones are part of speaking
+PAUSE_QUANTILE = 0.9
+PAUSE_MARGIN = 1.15  # the longest pause to come is longer than the longest so far
+
+HoldReason = Literal["complete", "phrase", "understood", "digits", "open", "hesitation", "max_turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,8 @@ class Endpointer:
         self._silence_start: int | None = None
         self._partial = ""
         self._partial_since = 0
+        self._understood = ""
+        self._pauses_ms: deque[float] = deque(maxlen=PAUSES_KEPT)
         self._now = 0
 
     @property
@@ -123,6 +131,15 @@ class Endpointer:
         if text != self._partial:
             self._partial = text
             self._partial_since = self._now
+
+    def understood(self, text: str) -> None:
+        """The dialogue knows what to do about this text, should it be all."""
+        self._understood = text
+
+    def went_on(self, pause_ms: float) -> None:
+        """The caller went on speaking after a pause of this length, within one turn."""
+        if pause_ms >= SHORTEST_PAUSE_MS:
+            self._pauses_ms.append(pause_ms)
 
     def window(
         self, probability: float, end_samples: int, length_samples: int
@@ -150,6 +167,9 @@ class Endpointer:
             self._silence_start = None
             return SpeechStart(self._start)
         if probability >= settings.speech_probability:
+            if self._silence_start is not None:
+                silent = end_samples - length_samples - self._silence_start
+                self.went_on(silent / SAMPLES_PER_MS)
             self._speech_end = end_samples
             self._silence_start = None
         elif probability < settings.silence_probability and self._silence_start is None:
@@ -175,7 +195,7 @@ class Endpointer:
         self._start = None
         self._silence_start = None
         self._run_windows = 0
-        self._partial = ""
+        self._partial = self._understood = ""
 
     def hold(self) -> tuple[int, HoldReason]:
         """How much silence commits the turn, given what is known now, in milliseconds."""
@@ -184,7 +204,7 @@ class Endpointer:
         words = self._partial.split()
         stable = self._now - self._partial_since >= settings.stable_partial_ms * SAMPLES_PER_MS
         if not words:
-            return settings.hold_open_ms, "open"
+            return self._hold_open_ms(), "open"
         if expectation.kind == "digits":
             digits = count_digits(words)
             if digits >= expectation.max_digits > 0 and stable:
@@ -197,7 +217,17 @@ class Endpointer:
             return settings.hold_phrase_ms, "phrase"
         if words[-1] in HESITATIONS:
             return settings.hold_hesitation_ms, "hesitation"
-        return settings.hold_open_ms, "open"
+        if self._partial == self._understood and stable:
+            return settings.hold_understood_ms, "understood"
+        return self._hold_open_ms(), "open"
+
+    def _hold_open_ms(self) -> int:
+        """How long an open answer is waited for: longer for a caller who makes longer pauses."""
+        hold_ms = self._settings.hold_open_ms
+        if len(self._pauses_ms) < self._settings.own_pauses:
+            return hold_ms
+        own_ms = sorted(self._pauses_ms)[int(PAUSE_QUANTILE * (len(self._pauses_ms) - 1))]
+        return max(hold_ms, min(self._settings.hold_open_max_ms, int(own_ms * PAUSE_MARGIN)))
 
     def _decide(self, now: int | None = None) -> EndOfTurn | None:
         now = self._now if now is None else now
@@ -209,7 +239,11 @@ class Endpointer:
         if self._silence_start is None:
             return None
         hold_ms, reason = self.hold()
-        if now - self._silence_start < hold_ms * SAMPLES_PER_MS:
+        silent = now - self._silence_start
+        since_speech = now - self._speech_end
+        if silent < hold_ms * SAMPLES_PER_MS:
+            return None
+        if since_speech < self._settings.min_onset_ms * SAMPLES_PER_MS:
             return None
         return self._commit(start, reason, hold_ms)
 

@@ -121,6 +121,17 @@ LATE_CONFIDENCE = 0.5
 HANGUP_LIMIT_MS = 30_000  # the goodbye is long over by then, whatever became of its audio
 
 
+# Answers to these are one of several: once it is known which, little is to come. A number may go on.
+CHOICES = frozenset({"menu", "yes_no", "choice"})
+
+
+def _is_understood(action: Action) -> bool:
+    """Whether a twin of the dialogue made something of the caller's words."""
+    return (
+        isinstance(action, StoreTurn) and action.who == "caller" and bool(action.intent or action.slots)
+    )
+
+
 class Dialogue(Protocol):
     """A conversation as the call sees it (``voicebot.dialogue`` has the one that runs dialplans)."""
 
@@ -499,7 +510,10 @@ class CallCore:
         if self._dialogue is None or self._judge.paused or not self._speculator.wants(text):
             return []
         said = CallerSaid(text=text, at_ms=int(now_ms - self._answered_ms))
-        return self._speculator.launch(text, self._dialogue.fork().handle(said))
+        actions = self._dialogue.fork().handle(said)
+        if self._listener.expectation.kind in CHOICES and any(map(_is_understood, actions)):
+            self._listener.understood(text)
+        return self._speculator.launch(text, actions)
 
     def _take_back(self, now_ms: float) -> list[Effect]:
         """The caller goes on: undo a commit that came too early."""

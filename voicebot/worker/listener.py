@@ -93,6 +93,8 @@ class Listener:
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
         self._arrivals_ms: deque[float] = deque(maxlen=ARRIVALS_KEPT)
         self._frames = 0
+        self._ended_samples = 0
+        self._gap_ms = 0.0
         self._last_frame_ms = 0.0
         self._stall_checked_ms = 0.0
         self._bot_spoke = False
@@ -138,6 +140,10 @@ class Listener:
         """The recogniser has heard this much."""
         self._endpointer.partial(text)
 
+    def understood(self, text: str) -> None:
+        """The dialogue knows what to do about this text, should it be all."""
+        self._endpointer.understood(text)
+
     def rearm(self, now_ms: float) -> None:
         """What was heard was nothing: wait for an answer anew."""
         if not self._bot_spoke:
@@ -145,6 +151,7 @@ class Listener:
 
     def continue_turn(self, listen: Listen) -> None:
         """What is being said belongs to the turn before: it answers what was asked then."""
+        self._endpointer.went_on(self._gap_ms)
         self._listen = listen
         self._endpointer.expect(listen.expectation)
 
@@ -195,6 +202,7 @@ class Listener:
             change = self._endpointer.window(probability, window.end_sample, WINDOW_SAMPLES)
             if isinstance(change, SpeechStart):
                 self._silence_since_ms = None
+                self._gap_ms = (change.start_samples - self._ended_samples) / SAMPLES_PER_MS
                 events.append(TurnStarted(tuple(self._preroll)))
             elif isinstance(change, EndOfTurn):
                 events.append(self._ended(change))
@@ -244,6 +252,7 @@ class Listener:
         return None if self._silence_since_ms is None else self._silence_since_ms + listen.no_input_ms
 
     def _ended(self, end: EndOfTurn) -> TurnEnded:
+        self._ended_samples = end.end_samples
         return TurnEnded(
             speech_ms=(end.end_samples - end.start_samples) // SAMPLES_PER_MS,
             packet_in_ms=self._arrival_ms(end.end_samples),
