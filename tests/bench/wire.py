@@ -45,7 +45,8 @@ def clip(path):
 
 def heard_after_ms(samples):
     """How much audio of the turn the recogniser has got when the clip is over: it gets the pre-roll and what
-    comes after the detector has heard speech, and that may be late where a clip begins softly."""
+    comes after the detector has heard speech, and that may be late where a clip begins softly.
+    """
     windows = VoiceActivity().feed(np.concatenate((samples, np.zeros(1600, np.int16))))
     pairs = itertools.pairwise(w.probability >= 0.5 for w in windows)
     began = next(number for number, pair in enumerate(pairs) if all(pair)) + 2
