@@ -77,7 +77,7 @@ cluster-demo: $(RUN_STAMP) ## A cluster on this machine, killed part by part whi
 
 # ---------------------------------------------------------------- proving
 
-.PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-router
+.PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-router bench-failover bench-capacity
 test: $(DEV_STAMP) ## Set up and pass the tests
 	$(BIN)/pytest -m "not long" $(ARGS)
 
@@ -105,6 +105,12 @@ bench: $(DEV_STAMP) ## Measure, and print the figures beside the targets (ARGS="
 
 bench-tts: $(DEV_STAMP) ## Synthesis: time to first audio, level, intelligibility
 	$(BIN)/python -m tests.bench.tts $(ARGS)
+
+bench-failover: $(DEV_STAMP) ## Takeover: what a caller hears when a worker dies or hangs (ARGS="--kills 200")
+	$(BIN)/python -m tests.bench.failover $(ARGS)
+
+bench-capacity: $(DEV_STAMP) ## Calls at the same time: onset, CPU, memory, knee (ARGS="--engine real")
+	$(BIN)/python -m tests.bench.capacity $(ARGS)
 
 bench-asr: $(DEV_STAMP) ## Recognition: error by channel, loss and noise (ARGS="--data FOLDER")
 	$(BIN)/sip-test-harness asr --recogniser "$(BIN)/voicebot asr answer" $(ARGS)

@@ -1,7 +1,8 @@
 """Kamailio in front of several edges: its configuration out of our settings, and its process.
 
 It is the Debian package, started as a child with a configuration under ``data_dir``; the service that
-the package installs is not used. As root it gives up its rights after it has opened its socket.
+the package installs is not used. As root it is started as the user
+``kamailio`` or ``nobody``.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -109,28 +111,21 @@ class Front:
     async def start(self) -> bool:
         """Write the configuration, start, wait until it answers; False when it does not."""
         self._write()
-        arguments = [
-            "-f",
-            CONFIGURATION,
-            "-DD",
-            "-E",
-            "-m",
-            "64",
-            "-M",
-            "8",
-            "-w",
-            ".",
-            *_unprivileged(),
-        ]
-        arguments += ["-Y", "."]
+        user = _unprivileged_user()
+        if user is not None:
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
         self.process = await asyncio.create_subprocess_exec(
             self._program,
-            *arguments,
+            *("-f", CONFIGURATION, "-DD", "-E", "-m", "64", "-M", "8", "-w", ".", "-Y", "."),
             # All paths are relative to here: as another user it could not pass through data_dir.
             cwd=self._folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,
+            # Not by its own option: changing the user later would make the kernel forget the parent.
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
             preexec_fn=die_with_parent,
         )
         return await self._answers()
@@ -147,7 +142,7 @@ class Front:
                 await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
     def _write(self) -> None:
@@ -191,11 +186,11 @@ class Front:
         return "\r\n".join((*lines, "", "")).encode()
 
 
-def _unprivileged() -> list[str]:
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """Whom to become when we are root; None when we are not."""
     if os.geteuid() != 0:
-        return []
+        return None
     for name in ("kamailio", "nobody"):
         with contextlib.suppress(KeyError):
-            user = pwd.getpwnam(name)
-            return ["-u", name, "-g", str(user.pw_gid)]
-    return []
+            return pwd.getpwnam(name)
+    return None
