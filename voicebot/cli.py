@@ -35,6 +35,8 @@ app = typer.Typer(
       voicebot calls list                              the last calls; show, trace, export, purge, erase
 
       voicebot rca CALL                                which stage made a call slow
+
+      voicebot support-bundle                          for whoever helps; no secrets, no callers
     """,
 )
 
@@ -226,6 +228,27 @@ def rca(
     from voicebot.session.cli import explain
 
     explain(call, config)
+
+
+@app.command("support-bundle")
+def support_bundle(
+    config: ConfigOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="ZIP file to write.")] = None,
+    log: Annotated[Path | None, typer.Option("--log", help="The bot's log, JSON lines.")] = None,
+) -> None:
+    """Pack what somebody needs to help: versions, settings, metrics, times of calls; no secrets.
+
+    Example: voicebot support-bundle --log /var/log/voicebot.jsonl
+    """
+    from voicebot.support_bundle import default_name, write_bundle
+
+    target = out or Path(default_name())
+    try:
+        names = write_bundle(_settings(config), target, log_file=log)
+    except OSError as error:
+        print(f"voicebot: {target}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(EXIT_FAILED) from error
+    print(f"{target}: {', '.join(names)}")
 
 
 def main() -> None:

@@ -41,7 +41,12 @@ class RtpPort:
         self.send_errors = 0
 
     def listen(self, on_rtp: Receiver, on_rtcp: Receiver) -> None:
-        """Deliver datagrams from now on; what came before is delivered first."""
+        """Deliver datagrams from now on; what came before is delivered first.
+
+        Nothing happens on a closed port: a CANCEL may close it before the media are told of.
+        """
+        if not self._open:
+            return
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._rtp, _drain, self._rtp, on_rtp)
         self._loop.add_reader(self._rtcp, _drain, self._rtcp, on_rtcp)
