@@ -47,6 +47,8 @@ async def test_foreign_bot_answers_hears_speaks_and_hangs_up():
             caller.press("3")
             await caller.wait_request("BYE")
             assert hang_up.is_set()
+            assert not program.events("worker_lost"), "nobody was to be found after a hang-up"
+            assert sum(m["event"] == "start" for m in got) == 1
             assert [m["event"] for m in got][:2] == ["connected", "start"]
             assert next(m for m in got if m["event"] == "dtmf")["dtmf"]["digit"] == "3"
     finally:

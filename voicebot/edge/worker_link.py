@@ -17,7 +17,7 @@ from voicebot.core.errors import OverloadError
 from voicebot.link.client import EdgeLink, LinkClient
 from voicebot.link.codec import FromEdge, FromWorker
 from voicebot.link.connection import monotonic_us
-from voicebot.link.messages import DIALECT_VOICEBOT_V1
+from voicebot.link.messages import DIALECT_VOICEBOT_V1, Hangup
 from voicebot.telemetry.log import get_logger
 
 _WATCH_S: Final = 0.05
@@ -87,7 +87,8 @@ class CallLink:
         self._link = await self._client.connect()
         self._owner.on_worker_found()
         while True:
-            await self._serve(self._link)
+            if await self._serve(self._link):
+                return
             lost = self._link
             self._link = None
             self.workers_lost += 1
@@ -107,12 +108,17 @@ class CallLink:
         if link is not None:
             await link.close()
 
-    async def _serve(self, link: EdgeLink) -> None:
+    async def _serve(self, link: EdgeLink) -> bool:
+        """Until the link ends; whether that was the bot's way to end the call."""
+        hung_up = False
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch(link))
             while (message := await link.receive()) is not None:
+                # In the other dialect closing the socket is how a bot hangs up: nobody is to be found.
+                hung_up = link.dialect != DIALECT_VOICEBOT_V1 and isinstance(message, Hangup)
                 self._owner.on_worker_message(message)
             watch.cancel()
+        return hung_up
 
     async def _watch(self, link: EdgeLink) -> None:
         if link.dialect != DIALECT_VOICEBOT_V1:
