@@ -1,8 +1,8 @@
 """Kamailio in front of several edges: its configuration out of our settings, and its process.
 
 It is the Debian package, started as a child with a configuration under ``data_dir``; the service that
-the package installs is not used. As root it is started as the user
-``kamailio`` or ``nobody``.
+the package installs is not used. As root it is started as the user ``kamailio``
+or ``nobody``.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from voicebot.telemetry.log import get_logger
 FOLDER: Final = "front"
 CONFIGURATION: Final = "kamailio.cfg"
 DISPATCHER_LIST: Final = "dispatcher.list"
+HERE: Final = "/proc/self/cwd"
 CHILDREN: Final = 2
 READY_LIMIT_S: Final = 15.0
 PROBE_S: Final = 0.1
@@ -66,7 +67,7 @@ def configuration(settings: Settings) -> str:
         "CHILDREN": str(CHILDREN),
         "ALLOWED": allowed or "0 == 1",
         "REQUESTS_PER_S": str(100 + REQUESTS_PER_CALL_S * settings.scale.calls),
-        "DISPATCHER_LIST": DISPATCHER_LIST,
+        "DISPATCHER_LIST": f"{HERE}/{DISPATCHER_LIST}",
         "LONGEST_CALL_S": str(sip.max_call_s + 60),
         "RETRY_AFTER_S": str(sip.retry_after_s),
         "RTPENGINE": settings.scale.rtpengine,
@@ -116,8 +117,8 @@ class Front:
             os.chown(self._folder, user.pw_uid, user.pw_gid)
         self.process = await asyncio.create_subprocess_exec(
             self._program,
-            *("-f", CONFIGURATION, "-DD", "-E", "-m", "64", "-M", "8", "-w", ".", "-Y", "."),
-            # All paths are relative to here: as another user it could not pass through data_dir.
+            *("-f", f"{HERE}/{CONFIGURATION}", "-DD", "-E", "-m", "64", "-M", "8", "-w", ".", "-Y", "."),
+            # Paths go through the open directory: as another user it could not pass through data_dir.
             cwd=self._folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
