@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import sqlite3
 import time
 import wave
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import pytest_asyncio
 
 from sip_test_harness import Caller, CallerOptions
 from sip_test_harness import g711 as harness_g711
+from sip_test_harness.clock import now_ns
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
 from tests.loopback.bot_program import free_port, running_bot
 from voicebot.handoff.user_to_user import decode_fields
@@ -33,8 +37,10 @@ slots:
 queues:
   desk: { sip: "sip:agent@127.0.0.1:PORT", ring: 2s, mode: warm }
   other: { sip: "sip:agent@127.0.0.1:PORT", mode: blind }
+  stepping: { sip: "sip:agent@127.0.0.1:PORT", ring: 2s, mode: attended }
 handoff:
   say: "One moment."
+  ended: "The conversation has ended. Goodbye."
   return: { say: "Nobody is free just now.", goto: main }
 flows:
   main:
@@ -44,10 +50,13 @@ flows:
           - { intent: warm, dtmf: "1", examples: ["warm"], goto: warm }
           - { intent: blind, dtmf: "2", examples: ["blind"], goto: blind }
           - { intent: secret, dtmf: "3", examples: ["secret"], goto: secret }
+          - { intent: attended, dtmf: "4", examples: ["attended"], goto: attended }
   warm:
     - { handoff: desk, reason: asked }
   blind:
     - { handoff: other, reason: asked }
+  attended:
+    - { handoff: stepping, reason: asked }
   secret:
     - collect: code
     - goto: warm
@@ -199,7 +208,13 @@ async def test_accepted_both_hear_each_other_within_half_a_second(bot, tmp_path)
 
 @pytest.mark.parametrize(
     ("status", "outcome", "reason"),
-    [(486, "returned", "busy"), (603, "returned", "declined"), (480, "returned", "no answer")],
+    [
+        (486, "returned", "busy"),
+        (603, "returned", "declined"),
+        (480, "returned", "no answer"),
+        (408, "returned", "no answer"),
+        (503, "failed", "Service Unavailable"),
+    ],
 )
 async def test_busy_and_declined_give_the_caller_back_to_the_bot(bot, status, outcome, reason):
     async with agent(bot, ring_ms=50, status=status) as desk, caller(bot) as call:
@@ -303,6 +318,148 @@ async def test_a_refer_that_fails_gives_the_caller_back(bot, refer_status, code)
                 await asyncio.sleep(0.05)
         assert rows(bot)[-1][1] == "failed" and rows(bot)[-1][3] == code
         await call.hang_up()
+
+
+async def accepted(desk, call, key):
+    """The colleague has heard the brief and pressed 1."""
+    await call.press(key)
+    leg = await desk.wait_call()
+    await leg.wait_bot_audible(10, since_ns=0)
+    await leg.press("1")
+    return leg
+
+
+async def test_the_colleague_hangs_up_after_the_conversation(bot):
+    """The caller hears that it is over before the call ends: no silence, no bare BYE."""
+    async with agent(bot, ring_ms=50) as desk, caller(bot) as call:
+        leg = await accepted(desk, call, "1")
+        speaking = asyncio.create_task(leg.say(tone(AGENT_HZ, 1)))
+        await wait_tone(call, AGENT_HZ, 0, 10)
+        await speaking
+        await leg.hang_up()
+        await call.wait_bot_audible(8, since_ns=leg.ended_ns)
+        await call.wait_ended(10)
+        assert call.ended_by == "bot"
+        sip_call_id = call.call_id
+    record = await bot.record_of(sip_call_id)
+    assert record["transcript"][-1]["text"] == "The conversation has ended. Goodbye."
+    assert rows(bot)[-1][1] == "bridged"
+
+
+async def test_attended_the_bot_steps_out_by_refer_with_replaces(bot):
+    """Refer-To names the colleague's dialog with us (RFC 3891); after NOTIFY 200 both our legs end."""
+    async with agent(bot, ring_ms=50) as desk, caller(bot, refer_status=200) as call:
+        leg = await accepted(desk, call, "4")
+        await call.wait_ended(10)
+        (refer,) = call.refers
+        assert f"127.0.0.1:{bot.agent_port}" in refer.refer_to
+        replaces = unquote(refer.refer_to.split("Replaces=")[1].split(">")[0])
+        assert replaces.split(";")[0] == leg.invite.get("call-id")
+        assert "to-tag=" in replaces and "from-tag=" in replaces
+        assert call.ended_by == "bot"
+        await leg.wait_ended(10)
+    async with asyncio.timeout(5):
+        while rows(bot)[-1][0] != "over":
+            await asyncio.sleep(0.05)
+    assert rows(bot)[-1][1] == "bridged"
+
+
+async def test_attended_with_a_telephone_that_refuses_stays_in_the_bridge(bot):
+    """603 to the REFER: both go on hearing each other over the edge."""
+    async with agent(bot, ring_ms=50) as desk, caller(bot, refer_status=0) as call:
+        leg = await accepted(desk, call, "4")
+        async with asyncio.timeout(10):
+            while not call.refers:
+                await asyncio.sleep(0.02)
+        speaking = asyncio.create_task(leg.say(tone(AGENT_HZ, 2)))
+        await wait_tone(call, AGENT_HZ, call.refers[0].arrival_ns, 10)
+        await speaking
+        assert call.state == "confirmed"
+        await leg.hang_up()
+        await call.wait_ended(10)
+    assert rows(bot)[-1][1] == "bridged"
+
+
+async def test_a_full_edge_refers_the_caller_instead(bot):
+    """Four dialogs are all there are: three other callers, and the colleague cannot be dialled."""
+    async with contextlib.AsyncExitStack() as others:
+        for _ in range(3):
+            other = await others.enter_async_context(Caller(bot.uri, CallerOptions(limit_s=60)))
+            await other.invite()
+        async with caller(bot, refer_status=200) as call:
+            await call.press("1")
+            await call.wait_ended(15)
+            (refer,) = call.refers
+            assert f"sip:agent@127.0.0.1:{bot.agent_port}" in refer.refer_to
+            assert call.ended_by == "bot"
+    async with asyncio.timeout(5):
+        while rows(bot)[-1][0] != "over":
+            await asyncio.sleep(0.05)
+    assert rows(bot)[-1][1] == "bridged"
+
+
+def first_worker(bot):
+    """Process id of the worker that edges prefer: the one with the lowest port."""
+    ports = {}
+    for pid in bot.children():
+        if b"\0worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            (port,) = [x.split(b"=")[1] for x in lines if x.startswith(b"VOICEBOT_LINK__PORT=")]
+            ports[int(port)] = pid
+    return ports[min(ports)]
+
+
+@contextlib.asynccontextmanager
+async def next_worker(bot):
+    """The worker of the call is killed; leaves when its successor has the call."""
+    before = len(bot.events("call_taken_over"))
+    warm = len(bot.events("prompts_rendered"))
+    os.kill(first_worker(bot), signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while len(bot.events("call_taken_over")) == before:
+            await asyncio.sleep(0.02)
+    yield
+    async with asyncio.timeout(40):  # the next test finds both workers again
+        while len(bot.events("prompts_rendered")) == warm:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_worker_dies_during_the_brief_and_the_next_one_rings_again(bot):
+    """The colleague hears the brief anew; accepted, both hear each other; one row in the record."""
+    async with agent(bot, ring_ms=50) as desk, caller(bot) as call:
+        before = len(rows(bot))
+        await call.press("1")
+        leg = await desk.wait_call()
+        await leg.wait_bot_audible(10, since_ns=0)
+        async with next_worker(bot):
+            again = await desk.wait_call()
+            await leg.wait_ended(10)
+            await again.wait_bot_audible(10, since_ns=0)
+            await again.press("1")
+            speaking = asyncio.create_task(again.say(tone(AGENT_HZ, 2)))
+            await wait_tone(call, AGENT_HZ, 0, 10)
+            await speaking
+            await again.hang_up()
+            await call.wait_ended(15)
+        assert again.invite.get("x-handoff-id") == leg.invite.get("x-handoff-id")
+    assert len(rows(bot)) == before + 1 and rows(bot)[-1][1] == "bridged"
+
+
+async def test_a_worker_dies_during_the_conversation_and_nobody_notices(bot):
+    """The bridge is the edge's; the new worker ends the call when the colleague hangs up."""
+    async with agent(bot, ring_ms=50) as desk, caller(bot) as call:
+        leg = await accepted(desk, call, "1")
+        speaking = asyncio.create_task(leg.say(tone(AGENT_HZ, 3)))
+        await wait_tone(call, AGENT_HZ, 0, 10)
+        async with next_worker(bot):
+            await speaking
+            speaking = asyncio.create_task(leg.say(tone(AGENT_HZ, 1)))
+            await wait_tone(call, AGENT_HZ, now_ns(), 10)
+            await speaking
+            await leg.hang_up()
+            await call.wait_bot_audible(10, since_ns=leg.ended_ns)
+            await call.wait_ended(15)
+    assert rows(bot)[-1][1] == "bridged"
 
 
 async def test_what_is_sensitive_is_in_no_byte_of_the_handoff(bot):

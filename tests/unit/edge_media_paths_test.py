@@ -3,6 +3,7 @@
 import random
 import struct
 
+import numpy as np
 import pytest
 
 from voicebot.audio import g711
@@ -201,6 +202,20 @@ def test_forwarded_frames_leave_at_once(codec, frame, expected):
     sender.path.forward(frame)
     assert [p.payload for p in sender.packets] == [expected]
     assert sender.packets[0].payload_type == (8 if codec == "PCMA" else 0)
+
+
+def test_what_the_bot_says_in_a_bridge_is_mixed_in():
+    """Three in one conversation: both signals in each packet, then the other leg alone again."""
+    sender = Sender()
+    sender.path.start_forwarding()
+    one, other = (g711.encode_ulaw(np.full(160, level, np.int16)) for level in (1000, 2000))
+    sender.path.enqueue(BotAudio(generation=0, utterance="u", payload=other * 2))
+    for _ in range(3):
+        sender.path.forward(HeardFrame(one, 0))
+        sender.path.tick()
+    levels = [int(g711.decode_ulaw(p.payload)[80]) for p in sender.packets]
+    assert [round(level, -3) for level in levels] == [3000, 3000, 1000]
+    assert_contiguous(sender.packets)
 
 
 def test_forwarding_survives_a_stall_of_the_other_leg():

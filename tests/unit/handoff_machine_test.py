@@ -7,6 +7,7 @@ from voicebot.handoff.handoff import (
     Handoff,
     HandoffPlan,
     HoldCaller,
+    SayToBoth,
     SayToLeg,
     Stage,
 )
@@ -285,3 +286,62 @@ def test_a_bridge_that_fails_gives_the_caller_back():
         no = Result(request=bridge.request, ok=False, code=481, reason="no such leg")
         commands = machine.advance(6000.0) if late else machine.handle(no, 3010.0)
         assert finished(commands)[0] == "failed" and [u.leg for u in of(commands, Unbridge)] == [leg]
+
+
+def stepping_out():
+    machine = handoff("attended")
+    leg = answered(machine)
+    (bridge,) = of(machine.handle(LegDtmf(leg=leg, digit="1"), 3000.0), Bridge)
+    commands = machine.handle(Result(request=bridge.request, ok=True), 3010.0)
+    (refer,) = of(commands, Transfer)
+    assert refer.leg == leg and machine.stage is Stage.STEPPING_OUT
+    return machine, leg, refer
+
+
+def test_attended_steps_out_once_both_talk():
+    """REFER to the colleague's leg; its end by Replaces is no end of the conversation, the NOTIFY is."""
+    machine, leg, refer = stepping_out()
+    assert machine.handle(LegEnded(leg=leg), 3500.0) == []
+    done = machine.handle(TransferProgress(request=refer.request, code=200, final=True), 3600.0)
+    assert finished(done)[:2] == ("bridged", 200)
+
+
+@pytest.mark.parametrize("how", ["refused", "notified", "silent"])
+def test_a_telephone_that_cannot_be_referred_stays_in_the_bridge(how):
+    """Both go on talking over the edge; the colleague's hanging up is the end then."""
+    machine, leg, refer = stepping_out()
+    if how == "refused":
+        commands = machine.handle(Result(request=refer.request, ok=False, code=501), 3500.0)
+    elif how == "notified":
+        failed = TransferProgress(request=refer.request, code=503, final=True)
+        commands = machine.handle(failed, 3500.0)
+    else:
+        commands = machine.advance(machine.next_deadline_ms())
+    assert machine.stage is Stage.TALKING and not of(commands, Unbridge | Finished)
+    assert machine.next_deadline_ms() is None
+    assert finished(machine.handle(LegEnded(leg=leg), 9000.0))[0] == "bridged"
+
+
+def test_a_refer_that_fails_after_the_colleague_is_gone_gives_the_caller_back():
+    machine, leg, refer = stepping_out()
+    machine.handle(LegEnded(leg=leg), 3500.0)
+    done = machine.handle(TransferProgress(request=refer.request, code=503, final=True), 3600.0)
+    assert finished(done)[:2] == ("returned", 503)
+
+
+def test_both_hear_the_introduction_over_their_bridge():
+    machine = handoff(introduction="You are connected.")
+    leg = answered(machine)
+    (bridge,) = of(machine.handle(LegDtmf(leg=leg, digit="1"), 3000.0), Bridge)
+    (say,) = of(machine.handle(Result(request=bridge.request, ok=True), 3010.0), SayToBoth)
+    assert (say.leg, say.text) == (leg, "You are connected.")
+
+
+def test_the_colleague_gives_the_caller_back_by_key():
+    machine = handoff(return_keys="*9")
+    leg = talking(machine)
+    for digit in "1*8*":
+        assert machine.handle(LegDtmf(leg=leg, digit=digit), 5000.0) == []
+    commands = machine.handle(LegDtmf(leg=leg, digit="9"), 5000.0)
+    assert [u.leg for u in of(commands, Unbridge)] == [leg]
+    assert finished(commands) == ("returned", 0, "given back by the colleague")

@@ -428,6 +428,14 @@ class HandoffSettings(_Section):
         "2", pattern=r"^[0-9*#]?$", description="asks for a call back while waiting; empty: not offered"
     )
     accept_digit: str = Field("1", pattern=r"^[0-9*#]$")
+    introduction: str = Field(
+        "", description="what caller and colleague hear together once they are connected; empty: nothing"
+    )
+    return_keys: str = Field(
+        "",
+        pattern=r"^[0-9*#]{0,4}$",
+        description="keys by which the colleague gives the caller back to the bot; empty: none",
+    )
     accept_timeout_s: float = Field(15.0, gt=0, description="from the end of the brief to the digit")
     countries: tuple[str, ...] = Field((), description="E.164 country codes that may be called")
     home_country: str = Field("", description="country code of numbers that begin with 0")

@@ -94,4 +94,7 @@ class _Compiler(StepCompiler):
             on_error=ON_ERROR,
             handoff_return=RETURN,
             handoff_say=self._template(handoff.say, ("handoff", "say")) if handoff.say else None,
+            handoff_ended=(
+                self._template(handoff.ended, ("handoff", "ended")) if handoff.ended else None
+            ),
         )

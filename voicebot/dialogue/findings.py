@@ -110,6 +110,7 @@ class Findings:
         yield ("defaults", "on_error", "say"), plan.defaults.on_error.say
         yield ("defaults", "gave_up"), plan.defaults.gave_up
         yield ("handoff", "say"), plan.handoff.say
+        yield ("handoff", "ended"), plan.handoff.ended
         yield ("handoff", "return", "say"), plan.handoff.return_.say
 
 

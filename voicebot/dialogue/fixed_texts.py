@@ -11,7 +11,7 @@ from voicebot.dialogue.program import CompiledDialplan, Say, Waiting
 
 def fixed_texts(plan: CompiledDialplan) -> tuple[tuple[str, Delivery], ...]:
     """Every text without a hole and how it is spoken in the plan's own language, once, in its order."""
-    found = _templates((plan.blocks, plan.slots, plan.handoff_say), PLAIN)
+    found = _templates((plan.blocks, plan.slots, plan.handoff_say, plan.handoff_ended), PLAIN)
     fixed = (
         (template.render({}, lambda value, _: str(value)), plan.delivery(manner, plan.locale))
         for template, manner in found

@@ -206,6 +206,7 @@ class HandoffRules(Model):
     """How callers are handed over."""
 
     say: str = ""
+    ended: str = "The conversation has ended. Goodbye."
     return_: HandoffReturn = Field(default_factory=HandoffReturn, alias="return")
     context: dict[str, JsonValue] = Field(default_factory=dict)
     accept: dict[str, JsonValue] = Field(default_factory=dict)

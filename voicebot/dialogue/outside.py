@@ -23,6 +23,7 @@ TOOL = "tool"
 TOOL_GRACE_MS = 1000
 ANSWER = "answer"  # what a tool with answer_from gives back
 HANDOFF = "handoff"
+COLLEAGUE_HUNG_UP = "colleague hung up"  # the caller is still there, and must not fall into silence
 HANDOFF_LIMIT_MS = 20_000
 
 
@@ -176,6 +177,8 @@ class Outside(Keying):
             return
         state.wait = None
         if done.outcome in {"bridged", "voicemail"}:
+            if done.reason == COLLEAGUE_HUNG_UP and self._plan.handoff_ended is not None:
+                self._speak(self._plan.handoff_ended, UNCUT)
             self._hang_up("transferred")
             return
         state.failures += 1

@@ -240,6 +240,7 @@ class CompiledDialplan:
     on_error: BlockName
     handoff_return: BlockName
     handoff_say: Template | None
+    handoff_ended: Template | None
 
     def delivery(self, manner: Manner, locale: Locale) -> Delivery:
         """How a step's text is spoken in this language."""

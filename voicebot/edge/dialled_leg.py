@@ -66,6 +66,9 @@ class DialledLeg:
         request: Request id of the Dial that is not answered yet, else empty.
         sip: The dialog; None until dialled.
         answered: The far end took the call.
+        spoken: Utterances whose audio was queued for it.
+        silenced: Utterances that it does not hear any more.
+        generation: Grows with each ``silence``.
     """
 
     def __init__(
@@ -82,6 +85,9 @@ class DialledLeg:
         self.request = request
         self.sip: SipLeg | None = None
         self.answered = False
+        self.spoken: set[str] = set()
+        self.silenced: set[str] = set()
+        self.generation = 0
         self.deadline_us: int | None = None
         self._owner = owner
         self._settings = settings
@@ -91,6 +97,12 @@ class DialledLeg:
     def forget(self) -> None:
         """Nobody wants to hear of it any more."""
         self._owner = _NOBODY
+
+    def silence(self) -> None:
+        """Throw away what is being said to it, also what is still to come of that."""
+        self.silenced |= self.spoken
+        self.generation += 1
+        self.media.send.clear(self.generation, ramp_ms=5)
 
     def hang_up(self) -> None:
         """End it; harmless when it is gone."""

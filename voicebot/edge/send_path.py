@@ -3,7 +3,8 @@
     IDLE ──media agreed──► SENDING ◄──resume── HELD (nothing is sent; the media clock runs on)
                               │▲
                        bridge ▼│ unbridge
-                           FORWARDING (frames of the other leg, sent as they come)
+                           FORWARDING (frames of the other leg, sent as they come; what the bot
+                                       says to this leg meanwhile is mixed in)
 
 A packet leaves in each tick while SENDING, silence when nothing is queued: address translators stay
 open, the far end's jitter buffer keeps its time base, and the recording has no holes.
@@ -11,6 +12,8 @@ open, the far end's jitter buffer keeps its time base, and the recording has no 
 
 from collections.abc import Callable
 from typing import Final
+
+import numpy as np
 
 from voicebot.audio import g711
 from voicebot.edge.receive_path import HeardFrame
@@ -136,6 +139,10 @@ class SendPath:
             return
         self._behind_ticks -= 1
         codec = self._packetizer.payload_type
+        if self._queue.queued_ms > 0:
+            ulaw = _mixed(frame.ulaw, self._queue.next_frame().payload)
+            self._send(ulaw if codec == PCMU else g711.ulaw_to_alaw(ulaw), ulaw, silence=False)
+            return
         if frame.source_payload is not None and frame.source_payload_type == codec:
             payload = frame.source_payload
         else:
@@ -155,8 +162,14 @@ class SendPath:
             self._behind_ticks += 1
             if self._packetizer.sending_digits or self._behind_ticks > _FORWARD_STALL_TICKS:
                 self._behind_ticks -= 1
-                self._send_silence()
+                if self._packetizer.sending_digits:
+                    self._send_silence()
+                else:
+                    self._send_queued()
             return
+        self._send_queued()
+
+    def _send_queued(self) -> None:
         frame = self._queue.next_frame()
         if frame.silence:
             self._send_silence()
@@ -174,3 +187,9 @@ class SendPath:
         self._transmit(build_rtp(packet))
         self.position_samples += FRAME_SAMPLES
         self._on_sent(ulaw)
+
+
+def _mixed(one: bytes, other: bytes) -> bytes:
+    """Two mu-law frames as one, saturating."""
+    total = g711.decode_ulaw(one).astype(np.int32) + g711.decode_ulaw(other)
+    return g711.encode_ulaw(np.clip(total, -32768, 32767).astype(np.int16))

@@ -109,6 +109,9 @@ class SipLeg(Protocol):
     def transfer(self, uri: str, headers: dict[str, str]) -> bool:
         """Send REFER; progress comes by ``on_transfer_progress``."""
 
+    def transfer_to(self, other: "SipLeg", headers: dict[str, str]) -> bool:
+        """Send REFER with Replaces: the far end takes our place in ``other``, a dialog of ours."""
+
     def hold(self, *, held: bool) -> bool:
         """Send a re-INVITE that puts the far end on hold or takes it back."""
 

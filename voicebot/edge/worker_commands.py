@@ -185,14 +185,22 @@ class WorkerCommands:
         return bool(why)
 
     def _transfer(self, message: Transfer) -> None:
-        if self._refused(message.request, message.uri):
+        leg = self._legs.get(message.leg)
+        if message.leg and (leg is None or not leg.answered):
+            self._result(message.request, ok=False, code=481, reason="no such leg, or not answered")
+            return
+        if leg is None and self._refused(message.request, message.uri):
             return
         if self._transfer_request == message.request:
             return  # the worker before this one sent it; its outcome is still to come
         if self._transfer_request:
             self._result(message.request, ok=False, code=491, reason="a transfer is under way")
             return
-        if not self._call.sip.transfer(message.uri, message.headers):
+        if leg is not None and leg.sip is not None:
+            sent = self._call.sip.transfer_to(leg.sip, message.headers)
+        else:
+            sent = self._call.sip.transfer(message.uri, message.headers)
+        if not sent:
             self._result(message.request, ok=False, reason="REFER could not be sent")
             return
         self._transfer_request = message.request
@@ -248,10 +256,11 @@ class WorkerCommands:
 
     def _leg_audio(self, message: LegAudio) -> None:
         leg = self._legs.get(message.leg)
-        if leg is None or self.bridged is leg:
+        if leg is None or message.utterance in leg.silenced:
             return
         if message.payload:
-            leg.media.send.enqueue(BotAudio(0, message.utterance, message.payload))
+            leg.spoken.add(message.utterance)
+            leg.media.send.enqueue(BotAudio(leg.generation, message.utterance, message.payload))
         if message.last:
             leg.media.send.end_of_utterance(message.utterance)
 
@@ -286,6 +295,7 @@ class WorkerCommands:
         if self.bridged is not None:
             self._separate()
         self.bridged = leg
+        leg.silence()
         self._call.media.send.start_forwarding()
         leg.media.send.start_forwarding()
         self._result(message.request, ok=True)
@@ -328,9 +338,9 @@ class WorkerCommands:
             leg.sip.send_info_dtmf(digit, _INFO_DTMF_MS)
 
     def on_leg_key(self, leg: DialledLeg, digit: str) -> None:
-        """A leg pressed a key: the caller gets it when they are bridged, else the worker."""
+        """A leg pressed a key: the worker gets it, and the caller when they are bridged."""
+        self._call.send(LegDtmf(leg=leg.name, digit=digit))
         if self.bridged is not leg:
-            self._call.send(LegDtmf(leg=leg.name, digit=digit))
             return
         if self._call.media.send.can_send_digits:
             self._call.media.send.send_digits(digit)

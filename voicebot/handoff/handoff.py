@@ -9,6 +9,9 @@
                   └────────────► next target ─► returned
                   └─ no free leg ─► blind
 
+    attended  as warm; then TALKING ─ REFER with Replaces ─► STEPPING_OUT ─ NOTIFY 200 ─► bridged
+                                        └─ refused ─► TALKING over the bridge
+
     console   WAITING ─ accept(address) ─► DIALLING (no brief: the console shows it) …
                   │ accept_here ─► TALKING through the console: no leg at all
                   └─ waited too long ─► the queue's own targets, warm
@@ -40,7 +43,7 @@ from voicebot.link.messages import (
     Unbridge,
 )
 
-Mode = Literal["blind", "warm", "console"]
+Mode = Literal["blind", "warm", "attended", "console"]
 Outcome = Literal["bridged", "returned", "voicemail", "failed"]
 
 NO_SLOT_REASON: Final = "no free call slot"
@@ -63,6 +66,7 @@ class Stage(Enum):
     BRIEFING = "briefing"
     JOINING = "joining"
     TALKING = "talking"
+    STEPPING_OUT = "stepping_out"
     OVER = "over"
 
 
@@ -91,6 +95,8 @@ class HandoffPlan:
         ring_ms: How long one try may ring.
         accept_ms: From the end of the brief to the key.
         wait_ms: How long the caller waits for somebody in the console.
+        introduction: What caller and colleague hear together, once they are connected; empty: nothing.
+        return_keys: What the colleague presses to give the caller back; empty: nothing.
     """
 
     request: str
@@ -103,11 +109,22 @@ class HandoffPlan:
     ring_ms: int = 25_000
     accept_ms: int = 15_000
     wait_ms: int = 120_000
+    introduction: str = ""
+    return_keys: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SayToLeg:
     """Speak to a dialled leg; ``LegPlayed`` of the same utterance tells when it was heard."""
+
+    leg: str
+    utterance: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SayToBoth:
+    """Speak to caller and leg, who hear each other meanwhile."""
 
     leg: str
     utterance: str
@@ -138,7 +155,9 @@ class Finished:
     reason: str
 
 
-Command = Dial | Bridge | Unbridge | Transfer | SayToLeg | HoldCaller | StageChanged | Finished
+Command = (
+    Dial | Bridge | Unbridge | Transfer | SayToLeg | SayToBoth | HoldCaller | StageChanged | Finished
+)
 Happening = Result | TransferProgress | LegEnded | LegDtmf | LegPlayed
 
 
@@ -174,6 +193,7 @@ class Handoff:
         self._wait_until_ms = 0.0
         self._accepting = False
         self._resuming = False
+        self._keys = ""
         self._last = (0, "no target")
 
     @property
@@ -189,7 +209,7 @@ class Handoff:
     @property
     def talking(self) -> bool:
         """Whether caller and colleague hear each other; the bot is silent."""
-        return self._stage in {Stage.JOINING, Stage.TALKING}
+        return self._stage in {Stage.JOINING, Stage.TALKING, Stage.STEPPING_OUT}
 
     def next_deadline_ms(self) -> float | None:
         """When ``advance`` has something to do."""
@@ -215,7 +235,7 @@ class Handoff:
             return self._refer(place.uri, now_ms)
         if place.here:
             return [*self.begin(now_ms), *self.accept_here(now_ms)]
-        if place.stage in {Stage.JOINING, Stage.TALKING}:
+        if place.stage in {Stage.JOINING, Stage.TALKING, Stage.STEPPING_OUT}:
             # Bridged already when the edge still has the leg; if not, all begins again.
             self._resuming = True
             self._legs[place.leg] = leg = _Leg(place.leg, place.uri, answered=True)
@@ -267,7 +287,7 @@ class Handoff:
 
     def take_back(self, reason: str) -> list[Command]:
         """Give the caller back to the bot, whatever was going on."""
-        if self._stage in {Stage.OVER, Stage.REFERRING}:
+        if self._stage in {Stage.OVER, Stage.REFERRING, Stage.STEPPING_OUT}:
             return []
         return self._finish("returned", 0, reason)
 
@@ -279,7 +299,7 @@ class Handoff:
         """The caller hung up: nobody is left to be put through."""
         if self.over:
             return []
-        talked = self._stage is Stage.TALKING
+        talked = self._stage in {Stage.TALKING, Stage.STEPPING_OUT}
         return self._finish("bridged" if talked else "failed", 0, "caller hung up")
 
     def handle(self, item: Happening, now_ms: float) -> list[Command]:
@@ -292,6 +312,8 @@ class Handoff:
             case TransferProgress():
                 if self._stage is Stage.REFERRING and item.final and item.request == self._id("refer"):
                     return self._referred(item.code, item.reason)
+                if item.final and item.request == self._id("out"):
+                    return self._stepped_out(item.code, item.reason)
                 return []
             case LegEnded():
                 return self._leg_ended(item.leg, item.code or 487, item.reason, now_ms)
@@ -299,6 +321,10 @@ class Handoff:
                 ours = self._winner is not None and item.leg in self._legs
                 if ours and self._stage is Stage.BRIEFING and item.digit == self._plan.accept_digit:
                     return self._join(self._legs[item.leg], now_ms)
+                if self._stage is Stage.TALKING and ours and self._plan.return_keys:
+                    self._keys = (self._keys + item.digit)[-len(self._plan.return_keys) :]
+                    if self._keys == self._plan.return_keys:
+                        return self._finish("returned", 0, "given back by the colleague")
                 return []
             case LegPlayed():
                 if self._stage is Stage.BRIEFING and item.leg in self._legs and not self._briefed:
@@ -325,6 +351,8 @@ class Handoff:
                 return self._drop_legs() + self._dial_next(now_ms)
             case Stage.TALKING:
                 return self._finish("returned", 0, "colleague gone")
+            case Stage.STEPPING_OUT:
+                return self._stepped_out(408, "no outcome of the transfer")
             case Stage.JOINING:
                 return self._finish("failed", 500, "the edge did not connect the legs")
             case _:
@@ -397,6 +425,8 @@ class Handoff:
             if result.ok:
                 return self._referred(result.code or 200, result.reason)
             return self._finish("failed", result.code, result.reason or "the transfer was refused")
+        if result.request == self._id("out"):
+            return self._stepped_out(result.code or (200 if result.ok else 500), result.reason)
         if result.request == self._id("join"):
             return self._joined(result, now_ms)
         leg = next((leg for leg in self._legs.values() if self._id(leg.name) == result.request), None)
@@ -442,12 +472,36 @@ class Handoff:
         self._due_ms = None
         self._resuming = False
         assert self._winner is not None
-        return self._enter(Stage.TALKING, self._winner.uri)
+        winner = self._winner
+        commands = self._enter(Stage.TALKING, winner.uri)
+        if self._plan.introduction:
+            name = f"{winner.name}i"
+            commands.append(SayToBoth(winner.name, name, self._plan.introduction))
+        if self._plan.mode != "attended" or self._voicemail:
+            return commands
+        self._due_ms = now_ms + REFER_LIMIT_MS
+        refer = Transfer(
+            request=self._id("out"), uri=winner.uri, headers=self._plan.headers, leg=winner.name
+        )
+        return [*commands, *self._enter(Stage.STEPPING_OUT, winner.uri), refer]
+
+    def _stepped_out(self, code: int, reason: str) -> list[Command]:
+        if self._stage is not Stage.STEPPING_OUT:
+            return []
+        if 200 <= code < 300:
+            return self._finish("bridged", code, reason or "transferred")
+        if not self._legs:
+            return self._finish("returned", code, reason or "the transfer failed")
+        # The caller's telephone cannot do it: the conversation stays where it is, over our bridge.
+        self._due_ms = None
+        return self._enter(Stage.TALKING, f"not transferred: {reason or code}")
 
     def _leg_ended(self, name: str, code: int, reason: str, now_ms: float) -> list[Command]:
         leg = self._legs.pop(name, None)
         if leg is None:
             return []
+        if leg is self._winner and self._stage is Stage.STEPPING_OUT:
+            return []  # as it should be: the outcome of the REFER tells
         if leg is self._winner and self._stage in {Stage.JOINING, Stage.TALKING}:
             if self._stage is Stage.TALKING:
                 return self._finish(

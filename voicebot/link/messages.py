@@ -168,7 +168,7 @@ class LegEnded(_Message, frozen=True, tag="leg_ended"):
 
 
 class LegDtmf(_Message, frozen=True, tag="leg_dtmf"):
-    """A key that a dialled leg pressed while it was not bridged."""
+    """A key that a dialled leg pressed; while it is bridged the caller hears it too."""
 
     leg: str
     digit: str
@@ -255,11 +255,12 @@ class Clear(_Message, frozen=True, tag="clear"):
 
 
 class Transfer(_Message, frozen=True, tag="transfer"):
-    """Blind transfer by REFER."""
+    """Transfer by REFER: blind to ``uri``, or attended to an answered ``leg`` (Replaces, RFC 3891)."""
 
     request: str
     uri: str
     headers: dict[str, str] = {}
+    leg: str = ""
 
 
 class Dial(_Message, frozen=True, tag="dial"):
@@ -285,7 +286,11 @@ class LegAudio(_Message, frozen=True, tag="leg_audio"):
 
 
 class Bridge(_Message, frozen=True, tag="bridge"):
-    """Connect caller and leg; the bot stays silent until ``Unbridge``."""
+    """Connect caller and leg until ``Unbridge``.
+
+    What the bot says meanwhile, to the caller or to the leg, is mixed into what they hear of each other:
+    three in one conversation. What was queued for the leg before is thrown away.
+    """
 
     request: str
     leg: str

@@ -34,6 +34,7 @@ from voicebot.handoff.handoff import (
     HandoffPlan,
     HoldCaller,
     Mode,
+    SayToBoth,
     SayToLeg,
     Stage,
     StageChanged,
@@ -78,7 +79,12 @@ HOLD_MUSIC: Final = "hold-music"
 BROWSER: Final = "browser"
 """The address of a colleague who talks through the console."""
 COLLEAGUE: Final = "colleague"
-_OWN_PROMPTS: Final = (HOLD_MUSIC, "place", "callback")  # the dialogue knows nothing of them
+_OWN_PROMPTS: Final = (
+    HOLD_MUSIC,
+    "place",
+    "callback",
+    "introduction",
+)  # the dialogue knows nothing of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +414,7 @@ class HandoffCall(CallCore):
         self._request = action.request
         context = self._built(action, queue)
         mode: Mode = "blind" if action.mode == "blind" else "warm"
+        mode = "attended" if action.mode == "attended" else mode
         if rules.settings.agents == "console" and mode != "blind":
             mode = "console"
         plan = HandoffPlan(
@@ -420,6 +427,8 @@ class HandoffCall(CallCore):
             ring_ms=queue.ring_ms,
             accept_ms=int(rules.settings.accept_timeout_s * 1000),
             wait_ms=int(rules.settings.wait_s * 1000),
+            introduction=rules.settings.introduction,
+            return_keys=rules.settings.return_keys,
         )
         self._handoff = Handoff(plan, rules.may_call)
         return context, queue
@@ -457,6 +466,9 @@ class HandoffCall(CallCore):
                     effects.append(ToEdge(command))
                 case SayToLeg():
                     effects.append(LegSpeech(command.leg, command.utterance, command.text))
+                case SayToBoth():
+                    effects.append(LegSpeech(command.leg, command.utterance, command.text))
+                    effects += self._say("introduction", command.text)
                 case HoldCaller(music=True):
                     self._music = True
                     effects += self._more_music()

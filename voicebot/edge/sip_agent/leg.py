@@ -9,7 +9,7 @@ import pjsua2 as pj
 
 from voicebot.edge import peer_text
 from voicebot.edge.sdp import MediaTarget, audio_target, rewrite_audio_target
-from voicebot.edge.signalling import Codec, LegEnd, LegEvents, MediaPort, NegotiatedMedia
+from voicebot.edge.signalling import Codec, LegEnd, LegEvents, MediaPort, NegotiatedMedia, SipLeg
 from voicebot.edge.sip_agent.callbacks import PjAccount, PjCall
 from voicebot.edge.sip_agent.library import parameters_of, payload_type
 from voicebot.telemetry.log import get_logger
@@ -62,6 +62,18 @@ class PjSipLeg:
     def transfer(self, uri: str, headers: dict[str, str]) -> bool:
         """See ``SipLeg``."""
         return self._in_dialog("transfer", lambda call: call.xfer(uri, parameters_of(headers)))
+
+    def transfer_to(self, other: SipLeg, headers: dict[str, str]) -> bool:
+        """See ``SipLeg``."""
+        target = other.library_call if isinstance(other, PjSipLeg) else None
+        return target is not None and self._in_dialog(
+            "transfer_to", lambda call: call.xferReplaces(target, parameters_of(headers))
+        )
+
+    @property
+    def library_call(self) -> PjCall | None:
+        """The library's object; None when the dialog is gone."""
+        return self._call
 
     def hold(self, *, held: bool) -> bool:
         """See ``SipLeg``."""
