@@ -442,6 +442,11 @@ class HandoffSettings(_Section):
     verified_by: tuple[str, ...] = Field(
         ("check_passcode",), description="tools whose success identifies the caller"
     )
+    summary_deadline_ms: int = Field(
+        1500,
+        ge=0,
+        description="for the language model's summary, else the composed one; 0: always that one",
+    )
     webhook_url: str = Field("", description="gets the context, signed; empty: none")
     webhook_key_env: str = Field(
         "VOICEBOT_HANDOFF_KEY", description="variable with the key that signs the webhook"

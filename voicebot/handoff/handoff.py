@@ -25,7 +25,7 @@ what rang rings again (the edge has hung up legs that nobody bridged).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, Literal
 
@@ -225,6 +225,11 @@ class Handoff:
             legs_made=self._legs_made,
             here=self._here,
         )
+
+    def set_brief(self, text: str) -> None:
+        """A better brief for colleagues who answer from now on."""
+        if self._plan.brief:
+            self._plan = replace(self._plan, brief=text)
 
     # ------------------------------------------------------------ inputs
 

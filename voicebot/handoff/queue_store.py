@@ -156,6 +156,14 @@ class HandoffStore:
             )
             return found.rowcount == 1
 
+    def set_context(self, context: HandoffContext) -> None:
+        """Something better is known about the caller."""
+        with self._connection() as db:
+            db.execute(
+                "UPDATE handoffs SET context = ? WHERE handoff_id = ?",
+                (_json(context), context.handoff_id),
+            )
+
     def move(self, handoff_id: str, queue: str, skills: Sequence[str]) -> None:
         """A waiting caller goes on to another queue; who waited longer keeps that."""
         with self._connection() as db:

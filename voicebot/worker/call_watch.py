@@ -24,6 +24,7 @@ from voicebot.config.settings import HandoffSettings
 from voicebot.core.errors import SessionStoreError
 from voicebot.dialogue.actions import StoreTurn
 from voicebot.handoff.context import HandoffContext
+from voicebot.handoff.llm_summary import Summariser
 from voicebot.handoff.queue import QueueRules
 from voicebot.handoff.queue_store import HandoffStore
 from voicebot.handoff.signing import SIGNATURE_HEADER, issue_token, sign_body
@@ -71,6 +72,7 @@ class LiveCalls:
         folder: The data directory.
         settings: Webhook of the handoffs.
         queue_rules: Of the dialplan's queues, as they are now.
+        summariser: Improves the composed summaries; None: they stay.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class LiveCalls:
         folder: Path,
         settings: HandoffSettings,
         queue_rules: Callable[[], Sequence[QueueRules]] = tuple,
+        summariser: Summariser | None = None,
     ) -> None:
+        self._summariser = summariser
         self._settings = settings
         self._queue_rules = queue_rules
         self._folder = folder
@@ -146,8 +150,8 @@ class LiveCalls:
         """Keep the queue's record up to date; a slow disk does not hold the call up."""
         if self._store is not None:
             self._background(self._write(self._store, news))
-        if news.context is not None and self._settings.webhook_url:
-            self._background(self._tell_webhook(news.context))
+        if news.context is not None:
+            self._background(self._brief_others(news.context))
 
     def _background(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -195,6 +199,28 @@ class LiveCalls:
                 await asyncio.to_thread(store.end, news.handoff_id, news.outcome, news.detail, news.code)
         except SessionStoreError as error:
             self._log.error("handoff_not_recorded", handoff_id=news.handoff_id, error=str(error))
+
+    async def _brief_others(self, context: HandoffContext) -> None:
+        """The model's summary, if it comes in time, to those who have the composed one; then the webhook."""
+        summary = "" if self._summariser is None else await self._summariser.summarise(context)
+        if summary:
+            context = msgspec.structs.replace(context, summary=summary)
+            await self._summarised(context)
+        if self._settings.webhook_url:
+            await self._tell_webhook(context)
+
+    async def _summarised(self, context: HandoffContext) -> None:
+        if context.call_id in self._calls:
+            command = ConsoleCommand("summary", text=context.summary)
+            self._calls[context.call_id].command(command)
+        if self._store is None:
+            return
+        try:
+            async with self._in_order:
+                await asyncio.to_thread(self._store.set_context, context)
+        except SessionStoreError as error:
+            self._log.error("summary_not_stored", handoff_id=context.handoff_id, error=str(error))
+        self.publish({"event": "queue"})
 
     async def _tell_webhook(self, context: HandoffContext) -> None:
         key = os.environ.get(self._settings.webhook_key_env, "").encode()

@@ -87,7 +87,7 @@ class LinkLost:
 
 @dataclass(frozen=True, slots=True)
 class ConsoleCommand:
-    """Somebody at the console wants something of this call; ``audio`` is 20 ms of mu-law or more."""
+    """Somebody outside the call wants something of it; ``audio`` is 20 ms of mu-law or more."""
 
     command: str
     uri: str = ""
@@ -95,6 +95,7 @@ class ConsoleCommand:
     audio: bytes = b""
     position: int = 0
     wait_s: int | None = None
+    text: str = ""
 
 
 # ---------------------------------------------------------------- effects that go out

@@ -155,6 +155,7 @@ class HandoffCall(CallCore):
         self._callback_offered = False
         self._confirming = False
         self._inherited_handoff: OpenHandoff | None = None
+        self._built_context: HandoffContext | None = None
         self._facts: Start | None = None
         self._tools: dict[str, str] = {}
         self._context = ContextBuilder(
@@ -255,6 +256,11 @@ class HandoffCall(CallCore):
                 )
             case "overflow" if self._waiting:
                 return self._overflow(command.uri, now_ms)
+            case "summary" if self._handoff is not None and self._built_context is not None:
+                better = replace(self._built_context, summary=command.text)
+                digit = self._rules.settings.accept_digit
+                self._handoff.set_brief(spoken_brief(better, accept_digit=digit))
+                return []
             case "hang_up":
                 return [ToEdge(Hangup(request="console", drain=False, reason="ended at the console"))]
             case "accept" if self._handoff is not None and command.uri == BROWSER:
@@ -412,7 +418,7 @@ class HandoffCall(CallCore):
             tries += [other.uris for other in rules.queues[place + 1 :] if not other.closed]
         self._action = action
         self._request = action.request
-        context = self._built(action, queue)
+        self._built_context = context = self._built(action, queue)
         mode: Mode = "blind" if action.mode == "blind" else "warm"
         mode = "attended" if action.mode == "attended" else mode
         if rules.settings.agents == "console" and mode != "blind":

@@ -13,17 +13,19 @@ import numpy as np
 from voicebot.asr.build import build_factory, build_named_factories
 from voicebot.asr.pool import RecogniserPool
 from voicebot.asr.protocol import RecogniserFactory
-from voicebot.config.settings import Settings
+from voicebot.config.settings import HandoffSettings, Settings
 from voicebot.core.delivery import Delivery
 from voicebot.core.errors import SessionStoreError
 from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.manner import PLAIN
 from voicebot.dialogue.program import CompiledDialplan
 from voicebot.handoff.hold_music import hold_music
+from voicebot.handoff.llm_summary import Summariser
 from voicebot.link.messages import Start
 from voicebot.link.server import LinkServer, WorkerLink
 from voicebot.llm.build import build_chat_model
 from voicebot.llm.metered import MeteredModel
+from voicebot.llm.protocol import ChatModel
 from voicebot.llm.warming import keep_warm
 from voicebot.session.call_detail_record import CallDetailLog
 from voicebot.session.journalled_store import JournalledSessionStore
@@ -190,6 +192,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         settings.data_dir,
         settings.handoff,
         lambda: queue_rules(settings.handoff, plans.latest.plan.source),
+        _summariser(settings.handoff, model),
     )
     live.open()
     background = [asyncio.create_task(plans.watch(prompts.prepare))]
@@ -210,6 +213,11 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         recognisers.close()
         await plans.close()
         await store.close()
+
+
+def _summariser(settings: HandoffSettings, model: ChatModel | None) -> Summariser | None:
+    deadline_ms = settings.summary_deadline_ms
+    return Summariser(model, deadline_ms) if model is not None and deadline_ms else None
 
 
 def _warm_up(factory: RecogniserFactory) -> None:
