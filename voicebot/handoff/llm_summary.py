@@ -1,6 +1,6 @@
 """A summary by the language model, when there is one; checked, and never waited for.
 
-    context (clean: nothing sensitive in it) ─► model ─ deadline ─► checks ─► text, or "" (nothing changes)
+    context (clean: nothing sensitive in it) ─► model ─ deadline ─► checks ─► text, or ""
 
 The model is not trusted: what it writes is cut, redacted again, and thrown away when it names a number
 that is not among the facts. What a caller said reaches it as data; it can start nothing.

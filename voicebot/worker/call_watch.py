@@ -201,7 +201,7 @@ class LiveCalls:
             self._log.error("handoff_not_recorded", handoff_id=news.handoff_id, error=str(error))
 
     async def _brief_others(self, context: HandoffContext) -> None:
-        """The model's summary, if it comes in time, to those who have the composed one; then the webhook."""
+        """The model's summary, if it comes in time, to those with the composed one; then the webhook."""
         summary = "" if self._summariser is None else await self._summariser.summarise(context)
         if summary:
             context = msgspec.structs.replace(context, summary=summary)
