@@ -380,6 +380,7 @@ async def test_attended_with_a_telephone_that_refuses_stays_in_the_bridge(bot):
     assert rows(bot)[-1][1] == "bridged"
 
 
+@pytest.mark.long
 async def test_a_full_edge_refers_the_caller_instead(bot):
     """Four dialogs are all there are: three other callers, and the colleague cannot be dialled."""
     async with contextlib.AsyncExitStack() as others:
@@ -398,24 +399,39 @@ async def test_a_full_edge_refers_the_caller_instead(bot):
     assert rows(bot)[-1][1] == "bridged"
 
 
-def serving_worker(bot):
-    """Process id of the worker that an edge has a link to; with one call there is one."""
+def worker_ports(bot):
+    """Link port and process id of each worker."""
     workers = {}
     for pid in bot.children():
-        if b"\0worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            (port,) = [x.split(b"=")[1] for x in lines if x.startswith(b"VOICEBOT_LINK__PORT=")]
-            workers[int(port)] = pid
+        with contextlib.suppress(OSError):
+            if b"\0worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                (port,) = [x.split(b"=")[1] for x in lines if x.startswith(b"VOICEBOT_LINK__PORT=")]
+                workers[int(port)] = pid
+    return workers
+
+
+def serving_worker(bot):
+    """Process id of the worker that an edge has a link to; with one call there is one."""
+    workers = worker_ports(bot)
     links = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     ports = {int(link[2].split(":")[1], 16) for link in links if link[3] == "01"}
     (port,) = ports & workers.keys()
     return workers[port]
 
 
-async def both_workers_warm(bot):
-    """A killed one has come back: as many have said that they are ready as ever were started."""
-    started = 2 + len(bot.events("child_died"))
-    await bot.wait_event("worker_ready", started, 120)
+async def both_workers_ready(bot):
+    """A killed one has come back: a worker listens once it has loaded everything."""
+    async with asyncio.timeout(120):
+        while True:
+            with contextlib.suppress(OSError):
+                ports = list(worker_ports(bot))
+                for port in ports:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                if len(ports) == 2:
+                    return
+            await asyncio.sleep(0.1)
 
 
 async def next_worker(bot):
@@ -425,10 +441,11 @@ async def next_worker(bot):
     await bot.wait_event("call_taken_over", before + 1, 20)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_worker_dies_during_the_brief_and_the_next_one_rings_again(bot):
     """The colleague hears the brief anew; accepted, both hear each other; one row in the record."""
-    await both_workers_warm(bot)
+    await both_workers_ready(bot)
     before = len(rows(bot))
     async with agent(bot, ring_ms=50) as desk, caller(bot) as call:
         await call.press("1")
@@ -448,10 +465,11 @@ async def test_a_worker_dies_during_the_brief_and_the_next_one_rings_again(bot):
     assert len(rows(bot)) == before + 1 and rows(bot)[-1][1] == "bridged"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_worker_dies_during_the_conversation_and_nobody_notices(bot):
     """The bridge is the edge's; the new worker ends the call when the colleague hangs up."""
-    await both_workers_warm(bot)
+    await both_workers_ready(bot)
     async with agent(bot, ring_ms=50) as desk, caller(bot) as call:
         leg = await accepted(desk, call, "1")
         speaking = asyncio.create_task(leg.say(tone(AGENT_HZ, 2)))

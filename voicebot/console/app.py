@@ -59,7 +59,7 @@ def build_app(settings: Settings, *, token: str, token_secret: bytes) -> Starlet
     audit = AuditLog(settings.data_dir)
     hub = Hub(settings.data_dir)
     api = Api(hub, records, audit, token_secret)
-    pages = Pages(accounts, records, audit)
+    pages = Pages(accounts, records, audit, hub.store)
     audio = CallAudio(hub, audit)
     phone = PhoneProxy(settings.link.urls)
 

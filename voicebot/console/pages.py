@@ -1,6 +1,7 @@
 """The HTML side: small pages, values escaped by Jinja2, movement by the scripts in ``static``."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -14,6 +15,7 @@ from voicebot.console.accounts import SESSION_COOKIE, Accounts
 from voicebot.console.audit import AuditLog
 from voicebot.console.guard import identity_of
 from voicebot.console.records import PAGE, Records
+from voicebot.handoff.queue_store import HandoffStore
 
 HERE: Final = Path(__file__).parent
 MAX_FORM_BYTES: Final = 4096
@@ -26,9 +28,13 @@ class Pages:
         accounts: For login and logout.
         records: Finished calls.
         audit: Shown to admins.
+        store: Handoffs of finished calls.
     """
 
-    def __init__(self, accounts: Accounts, records: Records, audit: AuditLog) -> None:
+    def __init__(
+        self, accounts: Accounts, records: Records, audit: AuditLog, store: HandoffStore
+    ) -> None:
+        self._store = store
         self._accounts = accounts
         self._records = records
         self._audit = audit
@@ -109,7 +115,15 @@ class Pages:
         if record is None:
             raise HTTPException(404, "no such call")
         recording = self._records.recording(record) is not None and identity_of(request).may("agent")
-        return self._page(request, "call.html", "calls", record=record, recording=recording)
+        return self._page(
+            request,
+            "call.html",
+            "calls",
+            record=record,
+            recording=recording,
+            handoffs=await asyncio.to_thread(self._store.of_call, record.call_id),
+            now_s=time.time(),
+        )
 
     async def reports(self, request: Request) -> Response:
         """QA reports."""

@@ -263,6 +263,16 @@ class HandoffStore:
             ).fetchall()
         return [_row(row) for row in rows]
 
+    def of_call(self, call_id: str) -> list[HandoffRow]:
+        """The handoffs of one call, oldest first."""
+        with self._connection() as db:
+            rows = db.execute(
+                f"SELECT {_FIELDS} FROM handoffs WHERE json_extract(context, '$.call_id') = ?"  # noqa: S608 - constant names
+                " ORDER BY joined_s LIMIT ?",
+                (call_id, MAX_ROWS),
+            ).fetchall()
+        return [_row(row) for row in rows]
+
     def waiting_count(self) -> int:
         """How many callers wait now."""
         with self._connection() as db:

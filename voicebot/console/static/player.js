@@ -25,7 +25,10 @@ function draw() {
     });
   });
   pen.fillStyle = colour("--muted");
-  for (const turn of turns) pen.fillRect((turn.dataset.ms / 1000 / wave.seconds) * width, height / 2 - 6, 2, 12);
+  for (const turn of turns) {
+    const keyed = turn.dataset.by === "dtmf";
+    pen.fillRect((turn.dataset.ms / 1000 / wave.seconds) * width, height / 2 - 6, keyed ? 12 : 2, 12);
+  }
   pen.fillStyle = colour("--high");
   pen.fillRect((audio.currentTime / wave.seconds) * width - 1, 0, 2, height);
 }
