@@ -1,5 +1,8 @@
 """The Vosk recogniser: every misuse that kills a process is an exception, any model is taken by path."""
 
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -122,3 +125,34 @@ def test_a_model_that_vosk_refuses_is_a_config_error(tmp_path):
 def test_the_description_names_engine_model_and_rate(tiny):
     """One line for the log."""
     assert tiny.description.startswith("vosk, tiny-16k, 16000 Hz")
+
+
+RAW = """
+import json, resource, sys, vosk
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+vosk.SetLogLevel(-1)
+model = vosk.Model(model_path=sys.argv[1])
+recogniser = vosk.KaldiRecognizer(model, 16000, *({grammar}))
+recogniser.AcceptWaveform(bytes(64000))
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("grammar", "then", "status"),
+    [
+        ("['[\"one\"]']", "recogniser.SetGrammar('[\"yes\"]')", {-signal.SIGABRT}),
+        ("['{}']", "", {-signal.SIGSEGV, -signal.SIGABRT}),
+        ("['[\"one\"]']", "print('alive')", {0}),
+    ],
+)
+def test_without_these_checks_a_mistake_ends_the_process(grammar, then, status):
+    """Vosk by itself, in a process of its own: a grammar changed in mid-utterance aborts, a bad one segfaults.
+
+    The day on which this fails, Vosk has changed and the checks may be looked at again.
+    """
+    code = RAW.replace("{grammar}", grammar).replace("{then}", then)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(TINY)], capture_output=True, timeout=50, check=False
+    )
+    assert done.returncode in status, done.stderr
