@@ -189,3 +189,23 @@ async def test_a_new_version_of_the_plan_is_rendered_before_it_is_asked_for(tmp_
     after = renderer.cache_stats()
     assert (after.hits - before.hits, after.misses - before.misses) == (1, 0)
     await shelf.close()
+
+
+async def test_an_old_version_is_closed_when_its_last_call_is_over(tmp_path, monkeypatch):
+    """Calls under way keep their version and its connections; afterwards nothing of it is left."""
+    monkeypatch.setattr("voicebot.worker.plan_shelf.RELOAD_S", 0.01)
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN)
+    shelf, changed = PlanShelf(PlanLibrary(path), None, ()), asyncio.Event()
+    watching = asyncio.create_task(shelf.watch(lambda _: changed.set()))
+    async with shelf.lend() as first, asyncio.timeout(30):
+        path.write_text(PLAN.replace("Here or there?", "There or here?"))
+        await changed.wait()
+        async with shelf.lend() as second:
+            assert second is shelf.latest and second is not first
+        client = first.services.tools._client
+        assert not client.is_closed
+    assert client.is_closed
+    assert not second.services.tools._client.is_closed
+    watching.cancel()
+    await shelf.close()

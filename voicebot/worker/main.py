@@ -48,7 +48,7 @@ from voicebot.worker.hearing import Ears
 from voicebot.worker.journal import CallJournal
 from voicebot.worker.load_meter import LoadMeter
 from voicebot.worker.plan_prompts import PlanPrompts
-from voicebot.worker.plan_shelf import PlanShelf, check_recognisers
+from voicebot.worker.plan_shelf import PlanInUse, PlanShelf, check_recognisers
 from voicebot.worker.speaking import SpeakingPool
 from voicebot.worker.worker_gauges import CacheCounts, sample_for_ever
 
@@ -75,7 +75,10 @@ class Worker:
     async def serve(self, link: WorkerLink) -> None:
         """Serve one call."""
         self.load.call_began()
-        used = self.plans.latest
+        async with self.plans.lend() as used:
+            await self._serve(link, used)
+
+    async def _serve(self, link: WorkerLink, used: PlanInUse) -> None:
         ears = Ears(self.recognisers)
 
         def open_dialogue(start: Start) -> Dialogue | None:

@@ -1,8 +1,10 @@
 """The dialplan that new calls get, read again when its file changes; calls under way keep theirs."""
 
 import asyncio
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,12 +85,24 @@ class PlanShelf:
         self._allowed_hosts = allowed_hosts
         self._at = at
         self._shelf: list[PlanInUse] = []
+        self._calls: Counter[int] = Counter()
         self._add()
 
     @property
     def latest(self) -> PlanInUse:
         """What a new call gets."""
         return self._shelf[-1]
+
+    @contextlib.asynccontextmanager
+    async def lend(self) -> AsyncIterator[PlanInUse]:
+        """The latest version, for one call; an old version is closed when its last call is over."""
+        used = self.latest
+        self._calls[id(used)] += 1
+        try:
+            yield used
+        finally:
+            self._calls[id(used)] -= 1
+            await self._close_unused()
 
     async def watch(self, prepare: Callable[[CompiledDialplan], None]) -> None:
         """Look at the file every second, for ever.
@@ -102,6 +116,7 @@ class PlanShelf:
             await asyncio.sleep(RELOAD_S)
             if await asyncio.to_thread(self._library.refresh):
                 self._add()
+                await self._close_unused()
                 prepare(self.latest.plan)
                 log.info("dialplan_reloaded", version=self._library.version)
             problem = str(self._library.rejected) if self._library.rejected else None
@@ -113,6 +128,13 @@ class PlanShelf:
         """Close the connections of all versions."""
         for used in self._shelf:
             await used.services.close()
+
+    async def _close_unused(self) -> None:
+        unused = [used for used in self._shelf[:-1] if not self._calls[id(used)]]
+        self._shelf = [used for used in self._shelf if not any(used is old for old in unused)]
+        for old in unused:
+            del self._calls[id(old)]
+            await old.services.close()
 
     def _add(self) -> None:
         plan = self._library.plan
