@@ -14,6 +14,7 @@ SHOWN = {
     "voicebot/session": "records and their age",
     "voicebot/supervise/records.py": "the record of a call whose edge died",
     "voicebot/worker/journal.py": "the call record",
+    "voicebot/worker/call_traces.py": "spans are compared with those of other machines",
     "voicebot/worker/call_watch.py": "signatures of webhooks",
     "voicebot/worker/waiting_calls.py": "time since a caller began to wait, as the queue record has it",
     "voicebot/worker/plan_shelf.py": "opening hours of the dialplan",

@@ -486,6 +486,14 @@ class MetricsSettings(_Section):
     port: int = Field(9464, ge=0, le=65535, description="0: off; taken already: a warning, calls go on")
 
 
+class TraceSettings(_Section):
+    """OpenTelemetry traces of each turn; needs the extra ``otel``."""
+
+    enabled: bool = False
+    endpoint: str = Field("http://127.0.0.1:4318/v1/traces", description="OTLP over HTTP of a collector")
+    service_name: str = "voicebot"
+
+
 class LogSettings(_Section):
     """Logs: JSON lines on standard error."""
 
@@ -517,4 +525,5 @@ class Settings(_Section):
     handoff: HandoffSettings = HandoffSettings()
     console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
+    traces: TraceSettings = TraceSettings()
     log: LogSettings = LogSettings()

@@ -30,6 +30,7 @@ from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
 from voicebot.worker.call_core import CallCore, Dialogue
 from voicebot.worker.call_meter import CallMeter
+from voicebot.worker.call_traces import CallTraces
 from voicebot.worker.call_watch import CallWatch
 from voicebot.worker.effects import (
     AskAhead,
@@ -150,6 +151,7 @@ class CallSession:
         restore: Gives the dialogue of a stored state.
         clock_ms: Monotonic clock in milliseconds.
         watch: Told what happens; may put commands of the console into the call.
+        traces: Writes the spans of the call.
     """
 
     def __init__(
@@ -161,8 +163,10 @@ class CallSession:
         restore: Callable[[Start, CallState], Dialogue],
         clock_ms: Callable[[], float] = _now_ms,
         watch: CallWatch | None = None,
+        traces: CallTraces | None = None,
     ) -> None:
         self._watch = watch or CallWatch()
+        self._traces = traces
         self._meter = CallMeter()
         self._link = link
         self._core = core
@@ -223,8 +227,13 @@ class CallSession:
                 await self._take_over(item)
             if not (self._core.listens_to_secret and isinstance(item, Heard)):
                 self._watch.item(item)
-            self._meter.see(item, self._clock_ms())
+            self._see(item)
             await self._carry_out(self._core.handle(item, self._clock_ms()), tasks)
+
+    def _see(self, thing: object) -> None:
+        self._meter.see(thing, self._clock_ms())
+        if self._traces is not None:
+            self._traces.see(thing)
 
     def _command(self, command: ConsoleCommand) -> None:
         if not self._inbox.full():
@@ -250,7 +259,7 @@ class CallSession:
         for effect in effects:
             if self._replaced:
                 return  # what follows from a turn that could not be stored is not ours to do
-            self._meter.see(effect, self._clock_ms())
+            self._see(effect)
             match effect:
                 case ToEdge():
                     await self._link.send(effect.message)

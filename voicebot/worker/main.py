@@ -34,12 +34,14 @@ from voicebot.telemetry import metrics
 from voicebot.telemetry.health_server import unless_shared
 from voicebot.telemetry.log import get_logger
 from voicebot.telemetry.readiness import announce_ready
+from voicebot.telemetry.traces import SessionTracing, open_tracing
 from voicebot.tts.build import build_renderer
 from voicebot.tts.renderer import SpeechRenderer
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.voice_activity import VoiceActivity
 from voicebot.worker.call_core import Dialogue
 from voicebot.worker.call_session import CallSession, Engines
+from voicebot.worker.call_traces import CallTraces
 from voicebot.worker.call_watch import LiveCalls
 from voicebot.worker.effects import CallState
 from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall
@@ -70,6 +72,7 @@ class Worker:
     live: LiveCalls
     renderer: SpeechRenderer
     load: LoadMeter
+    tracing: SessionTracing | None = None
     sessions: set[CallSession] = field(default_factory=set)
 
     async def serve(self, link: WorkerLink) -> None:
@@ -106,7 +109,8 @@ class Worker:
         grace_s = self.settings.link.resume_grace_ms / 1000 + RECORD_GRACE_S
         journal = CallJournal(self.store, self.records, used.plan.name, grace_s)
         watch = self.live.watch()
-        session = CallSession(link, core, engines, journal, restore, watch=watch)
+        traces = CallTraces(self.tracing) if self.tracing is not None else None
+        session = CallSession(link, core, engines, journal, restore, watch=watch, traces=traces)
         self.sessions.add(session)
         metrics.WORKER_CALLS.set(len(self.sessions))
         try:
@@ -163,6 +167,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         SessionStoreError: The store cannot be opened.
     """
     log = get_logger()
+    tracing = open_tracing(settings.traces)
     library = await asyncio.to_thread(PlanLibrary, settings.dialplan)
     model = build_chat_model(settings.llm)
     plans = PlanShelf(
@@ -202,7 +207,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     try:
         records = CallDetailLog(settings.data_dir)
         load = LoadMeter()
-        worker = Worker(settings, plans, recognisers, speaking, store, records, live, renderer, load)
+        worker = Worker(
+            settings, plans, recognisers, speaking, store, records, live, renderer, load, tracing
+        )
         background += [asyncio.create_task(worker.meter()), asyncio.create_task(load.run())]
         if model is not None:
             background.append(asyncio.create_task(keep_warm(model, lambda: bool(worker.sessions))))
@@ -212,6 +219,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             task.cancel()
         live.close()
         prompts.stop()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
         speaking.close()
         recognisers.close()
         await plans.close()
