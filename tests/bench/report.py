@@ -22,6 +22,7 @@ BENCHMARKS = {
     "asr": [],
     "echo": [],
     "router": [],
+    "console": [],
 }
 
 
