@@ -80,11 +80,14 @@ async def measure(folder, seconds):
     worker.open()
     worker_name = {"worker": "worker-1.sock", "called": "bank"}
     async with console(folder) as (base, pid), chromium(folder / "profile") as page:
-        await page.go(f"{base}/login#token={TOKEN}")
+        await page.send("Page.navigate", url=f"{base}/login#token={TOKEN}")  # it goes on by itself
         await page.until("location.pathname === '/' && document.readyState === 'complete'", 60)
-        await page.until("document.getElementById('notice').textContent === ''", 60)
-        worker.publish({"event": "call_started", "call": "c0", "caller": "+44", **worker_name})
-        await page.until("document.querySelectorAll('#calls article').length === 1")
+        await page.until("document.getElementById('calls') !== null", 60)
+        shown = "document.querySelectorAll('#calls article').length === 1"
+        async with asyncio.timeout(60):
+            while not await page.run(shown):  # until the page has its event stream
+                worker.publish({"event": "call_started", "call": "c0", "caller": "+44", **worker_name})
+                await asyncio.sleep(0.5)
         words_ms = []
         for number in range(50):
             began = time.perf_counter()
