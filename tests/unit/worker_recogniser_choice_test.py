@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from voicebot.asr.build import build_named_factories
+from voicebot.asr.build import build_factory, build_named_factories
 from voicebot.asr.fake import FakeFactory
 from voicebot.asr.pool import RecogniserPool
+from voicebot.audio.g711 import encode_ulaw
 from voicebot.config.load import load_settings
 from voicebot.config.settings import AsrSettings
 from voicebot.core.errors import ConfigError
@@ -97,3 +99,20 @@ def test_a_named_model_that_is_not_there_is_a_config_error(tmp_path):
     """As for the default model: no download is tried."""
     with pytest.raises(ConfigError, match="no model directory"):
         build_named_factories(AsrSettings(models={"de": tmp_path / "vosk-model-small-de-0.15"}))
+
+
+@pytest.mark.timeout(180)
+async def test_a_16_khz_model_serves_a_call_with_the_path_alone_changed():
+    """An official-style directory: mu-law at 8 kHz in, words with times in the call's own milliseconds out."""
+    asr = load_settings(None, {"VOICEBOT_ASR__MODEL_PATH": str(TINY)}).asr
+    pool = RecogniserPool(build_factory(asr), threads=1, engine_limit_s=150)
+    payload = encode_ulaw(np.random.default_rng(1).normal(0, 2000, 160).astype(np.int16))
+    for kind, phrases in (("choice", ("one", "yes")), ("free", ())):
+        turn = Ears(pool).recognise(1, Expectation(kind=kind, phrases=phrases), lambda _: None)
+        for _ in range(50):
+            turn.feed(payload)
+        heard = await turn.finish()
+        assert heard.final
+        assert 0 <= heard.confidence <= 1
+        assert set(heard.text.split()) <= pool.factory.directory.words
+    pool.close()
