@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "sip-test-harness")]
 
-from sip_test_harness import Caller, CallerOptions  # noqa: E402 - found through the line above
+from sip_test_harness import Caller, CallerOptions, HarnessError  # noqa: E402 - found through the line above
 
 CALLS = 6
 SETS = ("a", "b")
@@ -188,6 +188,7 @@ class Cluster:
                     "VOICEBOT_METRICS__PORT": "0",
                     "VOICEBOT_SIP__PORT": str(edges[name]),
                     "VOICEBOT_SIP__FRONTS": "127.0.0.1/32",
+                    "VOICEBOT_SIP__MAX_HALF_OPEN_PER_SOURCE": "4",
                     "VOICEBOT_RTP__PORT_MIN": str(rtp + 32 * n),
                     "VOICEBOT_RTP__PORT_MAX": str(rtp + 32 * n + 31),
                 },
@@ -334,7 +335,7 @@ async def main():
             await cluster.start()
             print(f"ready after {time.monotonic() - began_s:.0f} s", flush=True)
             good = await take_apart(cluster)
-        except RuntimeError as error:
+        except (RuntimeError, HarnessError) as error:
             print(f"  FAIL  {error}")
         finally:
             await cluster.stop()

@@ -105,7 +105,6 @@ async def measure(options, folder):
         "scale__edge_port": free_port() & ~63,
         "rtp__port_min": rtp,
         "rtp__port_max": rtp + 32 * edges - 1,
-        "sip__max_half_open_per_source": 4,
     }
     async with running_bot(folder / "data", **settings, **ENGINES[options.engine]) as bot:
         await bot.wait_event("worker_ready", 2, limit_s=240)

@@ -93,6 +93,8 @@ def _edge(settings: Settings, number: int, count: int, urls: tuple[str, ...]) ->
         {
             "VOICEBOT_SIP__PORT": str(port),
             "VOICEBOT_SIP__FRONTS": f"{sip.host}/32",
+            # A trunk is one source with many calls, and Kamailio does not repeat what an edge refused.
+            "VOICEBOT_SIP__MAX_HALF_OPEN_PER_SOURCE": str(CALLS_PER_EDGE),
             "VOICEBOT_RTP__PORT_MIN": str(first),
             "VOICEBOT_RTP__PORT_MAX": str(first + share - 1),
             "VOICEBOT_LINK__WORKER_URLS": ",".join(urls),
