@@ -320,6 +320,15 @@ def test_audio_is_acknowledged_after_the_state_is_kept_and_keys_are_counted():
         i for i, e in enumerate(effects) if isinstance(getattr(e, "message", None), Acknowledge)
     ]
     assert acknowledged
-    for index in acknowledged:
-        assert isinstance(effects[index - 1], SaveState)
+    with_key = next(i for i in acknowledged if effects[i].message.keys == 1)
+    assert isinstance(effects[with_key - 1], SaveState)
     assert effects[acknowledged[-1]].message.keys == 1
+
+
+def test_long_silence_is_let_go_of():
+    """A takeover after a long silence replays a second or two, not all of it."""
+    record = call(ThreeLines(), ScriptedCaller(("wait", 8000)), "balance")
+    frames = [e.message.frame for e in record.of(ToEdge) if isinstance(e.message, Acknowledge)]
+    assert len(frames) > 3
+    assert frames == sorted(set(frames))
+    assert record.ended_ms / 20 - frames[-1] < 3 * 50

@@ -118,6 +118,7 @@ REJECT = "reject"
 HANGUP = "hangup"
 MIN_UNHEARD_SPEECH_MS = 500  # a shorter sound without words is a cough: nobody is asked to repeat
 LATE_CONFIDENCE = 0.5
+KEEP_SILENCE_FRAMES = 50  # 1 s: more than the pre-roll and the time in which speech is detected
 HANGUP_LIMIT_MS = 30_000  # the goodbye is long over by then, whatever became of its audio
 
 
@@ -204,6 +205,8 @@ class CallCore:
         self._asr_due_ms: float | None = None
         self._last_frame = -1
         self._turn_first_frame = 0
+        self._acknowledged = -1
+        self._kept_keys = 0
         self._keys = 0
         self._inherited: tuple[Speak, ...] = ()
         self._version = 0
@@ -328,7 +331,8 @@ class CallCore:
             self._answered_ms -= start.resume.talk_ms
             self._version = start.resume.lease << 32
             self._last_frame = start.resume.acknowledged_frame
-            self._keys = start.resume.acknowledged_keys
+            self._acknowledged = self._last_frame
+            self._keys = self._kept_keys = start.resume.acknowledged_keys
             self._output = SpeechOutput(first_generation=start.resume.generation)
             if self._dialogue is not None:
                 return self._resume(self._dialogue, start.resume, now_ms)
@@ -417,7 +421,16 @@ class CallCore:
         self._last_frame = frame.frame
         may_interrupt = self._output.speech_may_interrupt
         events = self._listener.audio(frame, now_ms, may_interrupt=may_interrupt)
-        return self._listener_events(events, now_ms)
+        return self._listener_events(events, now_ms) + self._let_go_of_silence()
+
+    def _let_go_of_silence(self) -> list[Effect]:
+        """What was no speech need not be heard again: a takeover after a long silence must be quick."""
+        old = self._last_frame - KEEP_SILENCE_FRAMES
+        if self._recognising is not None or old - self._acknowledged < KEEP_SILENCE_FRAMES:
+            return []
+        self._acknowledged = old
+        # Keys since the last turn are in nobody's record: they stay.
+        return [ToEdge(Acknowledge(frame=old, keys=self._kept_keys))]
 
     def _key(self, dtmf: Dtmf, now_ms: float) -> list[Effect]:
         effects = self._listener_events(self._listener.key_pressed(now_ms), now_ms)
@@ -594,6 +607,7 @@ class CallCore:
         # What the caller is saying now is not in the record yet.
         heard = self._last_frame if self._recognising is None else self._turn_first_frame - 1
         if heard >= 0 or self._keys:
+            self._acknowledged, self._kept_keys = heard, self._keys
             kept.append(ToEdge(Acknowledge(frame=heard, keys=self._keys)))
         return kept
 

@@ -63,6 +63,7 @@ from voicebot.worker.effects import (
 LEG_AUDIO_BYTES: Final = 16_000
 STORE_LIMIT_S: Final = 0.05  # a slow disk must not be heard; the store's own journal keeps the turn
 INBOX_SIZE: Final = 512
+YIELD_AFTER_ITEMS: Final = 10
 
 
 class TurnRecogniser(Protocol):
@@ -211,10 +212,16 @@ class CallSession:
                 self._watch.closed()
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        in_a_row = 0
         while not self._core.over and not self._replaced:
             deadline_ms = self._core.next_deadline_ms()
             wait_s = None if deadline_ms is None else max(0.0, (deadline_ms - self._clock_ms()) / 1000)
             try:
+                # After a takeover there is a queue to catch up with, and taking from it never waits: let
+                # the other calls and the heartbeats have their turn.
+                in_a_row = 0 if self._inbox.empty() else in_a_row + 1
+                if in_a_row % YIELD_AFTER_ITEMS == YIELD_AFTER_ITEMS - 1:
+                    await asyncio.sleep(0)
                 async with asyncio.timeout(wait_s):
                     item = await self._inbox.get()
             except TimeoutError:
