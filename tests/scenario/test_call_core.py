@@ -331,4 +331,4 @@ def test_long_silence_is_let_go_of():
     frames = [e.message.frame for e in record.of(ToEdge) if isinstance(e.message, Acknowledge)]
     assert len(frames) > 3
     assert frames == sorted(set(frames))
-    assert record.ended_ms / 20 - frames[-1] < 3 * 50
+    assert frames[-1] > 200
