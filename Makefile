@@ -77,7 +77,7 @@ cluster-demo: $(RUN_STAMP) ## A cluster on this machine, killed part by part whi
 
 # ---------------------------------------------------------------- proving
 
-.PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-router bench-failover bench-capacity
+.PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-turns bench-router bench-failover bench-capacity
 test: $(DEV_STAMP) ## Set up and pass the tests
 	$(BIN)/pytest -m "not long" $(ARGS)
 
@@ -114,6 +114,12 @@ bench-capacity: $(DEV_STAMP) ## Calls at the same time: onset, CPU, memory, knee
 
 bench-asr: $(DEV_STAMP) ## Recognition: error by channel, loss and noise (ARGS="--data FOLDER")
 	$(BIN)/sip-test-harness asr --recogniser "$(BIN)/voicebot asr answer" $(ARGS)
+
+bench-turns: $(DEV_STAMP) ## Turns: echo and interruption, ends of turns (DATA=FOLDER), at the wire, with a plot
+	$(UV) pip install --python $(BIN)/python --quiet matplotlib==3.10.7
+	$(BIN)/python -m tests.bench.echo $(if $(CALLS),--calls $(CALLS)) || true
+	$(if $(DATA),$(BIN)/python -m tests.bench.turn_ends --data $(DATA) --plots || true)
+	$(BIN)/python -m tests.bench.wire --engine stub $(ARGS)
 
 bench-router: $(DEV_STAMP) ## Routing: CLINC150 accuracy and time (ARGS="--data FOLDER")
 	$(BIN)/python -m tests.bench.router $(ARGS)

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tests.bench.asr_clips import DIGITS, _files, barista, fsdd, speech_commands
+from tests.bench.asr_clips import DIGITS, Clip, _files, barista, fsdd, speech_commands
 from tests.bench.confidence import wilson
 from tests.bench.rows import machine, percentile, row, write
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
@@ -101,8 +101,12 @@ def heard_turn(
 
 
 def digit_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
-    """Strings with the pauses that people make between groups of digits."""
-    clips = fsdd(data, split)
+    """Strings by the split's speakers."""
+    return digit_strings(fsdd(data, split), count)
+
+
+def digit_strings(clips: list[Clip], count: int) -> Iterator[Turn]:
+    """Strings of 4 and 8 with the pauses that people make between groups of digits."""
     speakers = sorted({c.speaker for c in clips})
     random = np.random.default_rng(4)
     for number in range(count):

@@ -247,8 +247,8 @@ def result(
     [
         (result(EchoState.NO_ECHO, expected=False), 120),
         (result(EchoState.UNKNOWN, expected=False), 120),
-        (result(EchoState.UNKNOWN, stranger=9.0), 100),
-        (result(EchoState.UNKNOWN, stranger=1.0), 280),
+        (result(EchoState.UNKNOWN, stranger=9.0), 140),
+        (result(EchoState.UNKNOWN, stranger=1.0), 400),
         (result(EchoState.ECHO), 100),
         (result(EchoState.NO_ECHO, expected=False, heard=-55.0), None),
         (result(EchoState.NO_ECHO, expected=False, over_noise=5.0), None),
@@ -269,7 +269,7 @@ def test_trigger_waits_as_long_as_the_state_demands(answer, needed_ms):
 def test_odds_of_a_voice_outlast_a_short_gap_and_no_more():
     """On an unknown line 40 ms without voice keep what was heard before; 100 ms start anew."""
     answer = result(EchoState.UNKNOWN, stranger=3.0)
-    for gap_ticks, needed_ticks in ((2, 2), (5, 5)):
+    for gap_ticks, needed_ticks in ((2, 4), (5, 7)):
         trigger = EchoTrigger()
         assert not any(trigger.feed(answer, voice(0.9)) for _ in range(3))
         assert not any(trigger.feed(answer, voice(0.1)) for _ in range(gap_ticks))

@@ -260,7 +260,7 @@ class TtsSettings(_Section):
     )
 
 
-# What a preset of ``turn.preset`` changes; docs/turns.md has the price of each.
+# What a preset of ``turn.preset`` changes; docs/benchmarks.md has the price of each.
 _TURN_PRESETS: Final[dict[str, dict[str, int]]] = {
     "balanced": {},
     "fast": {
@@ -332,6 +332,29 @@ class TurnSettings(_Section):
         "hmm",
         "ah",
         "oh",
+    )
+    urgent_phrases: tuple[str, ...] = Field(
+        (
+            "quick",
+            "quickly",
+            "hurry",
+            "urgent",
+            "urgently",
+            "emergency",
+            "immediately",
+            "right away",
+            "right now",
+            "fraud",
+            "stolen",
+        ),
+        description="a turn with one of these is urgent",
+    )
+    hesitant_share: float = Field(
+        0.25, gt=0, le=1, description="share of um, uh and the like from which a turn is hesitant"
+    )
+    shout_dbov: float = Field(-12.0, le=0, description="mean level of a voice that is loud on any line")
+    shout_above_own_db: float = Field(
+        8.0, gt=0, description="above the median of the caller's own turns before: loud"
     )
     hold_complete_ms: int = Field(100, ge=0, description="the answer is complete and stable")
     hold_phrase_ms: int = Field(300, ge=0, description="an expected answer that could still go on")

@@ -159,6 +159,7 @@ class Conversation(Outside):
     def _caller_said(self, said: CallerSaid) -> None:
         wait = self._state.wait
         self._state.swallow = ""
+        self._state.manner = said.manner
         if wait is None or wait.kind not in {"menu", "slot"}:
             # words while a tool runs or a transfer rings change nothing, but stay in the record
             self._record(said.text, by="speech", confidence=said.confidence)

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from voicebot.turn.caller_manner import CALM, Manner
+
 JsonValue = Any  # what JSON can hold: null, bool, number, text, list, object
 
 
@@ -12,11 +14,15 @@ class _Event(msgspec.Struct, frozen=True, tag_field="event", kw_only=True):
 
 
 class CallerSaid(_Event, frozen=True, tag="caller_said"):
-    """The caller's turn is over. ``confidence`` is 0 to 1; ``alternatives`` are further readings."""
+    """The caller's turn is over. ``confidence`` is 0 to 1; ``alternatives`` are further readings.
+
+    ``manner`` is how it was said: in a hurry, hesitating, loud.
+    """
 
     text: str
     confidence: float = 1.0
     alternatives: tuple[str, ...] = ()
+    manner: Manner = CALM
 
 
 class DigitPressed(_Event, frozen=True, tag="digit_pressed"):

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from voicebot.turn.caller_manner import CALM, Manner
+
 WaitKind = Literal["menu", "slot", "tool", "validate", "handoff", "transfer", "router"]
 
 
@@ -75,4 +77,5 @@ class ConversationState(msgspec.Struct):
     menu_frames: list[Frame] = []
     failures: int = 0
     language: str = ""
+    manner: Manner = CALM
     over: bool = False

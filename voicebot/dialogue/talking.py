@@ -120,7 +120,12 @@ class Talking(ABC):
         return {
             **state.variables,
             **state.slots,
-            "caller": {"number": self._call.caller},
+            "caller": {
+                "number": self._call.caller,
+                "urgent": state.manner.urgent,
+                "hesitant": state.manner.hesitant,
+                "loud": state.manner.loud,
+            },
             "called": {"number": self._call.called},
             "call": {
                 "id": self._call.session_id,

@@ -29,7 +29,7 @@ class EchoTriggerSettings:
     """How long voice must last on a line without echo."""
     unknown_probability: float = 0.7
     """As `voice_probability`, while the line is unknown."""
-    unknown_odds: float = 14.0
+    unknown_odds: float = 20.0
     """Log odds, added up over the ticks of a voice, at which it is the caller's on an unknown line."""
     most_odds_per_tick: float = 3.0
     """One tick adds and takes no more than this: neighbouring ticks hear nearly the same."""

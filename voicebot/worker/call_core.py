@@ -72,6 +72,7 @@ from voicebot.link.messages import (
     Unpause,
 )
 from voicebot.turn.barge_in import BargeInJudge, Overlap, Verdict
+from voicebot.turn.caller_manner import CallerManner
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.voice_activity import VoiceActivityDetector
 from voicebot.worker.effects import (
@@ -179,6 +180,7 @@ class CallCore:
         self._listener = Listener(settings, detector, echo)
         self._output = SpeechOutput()
         self._judge = BargeInJudge(settings)
+        self._manner = CallerManner(settings)
         self._pause_ramp_ms = settings.pause_ramp_ms
         self._partial = ""
         self._open_dialogue = open_dialogue
@@ -514,7 +516,14 @@ class CallCore:
         before = self._dialogue.fork()
         self._meter.speculated(self._speculator.committed(text))
         self._merge.committed(before, text, self._listener.listening, self._timers_ms, now_ms)
-        said = CallerSaid(text=text, confidence=heard.confidence, alternatives=heard.alternatives)
+        manner = self._manner.of(text, ended.level_dbov)
+        self._manner.ended(ended.level_dbov)
+        said = CallerSaid(
+            text=text,
+            confidence=heard.confidence,
+            alternatives=heard.alternatives,
+            manner=manner,
+        )
         return effects + self._dialogue_events([said], now_ms)
 
     def _speculate(self, now_ms: float) -> list[Effect]:
@@ -522,7 +531,8 @@ class CallCore:
         text = self._partial
         if self._dialogue is None or self._judge.paused or not self._speculator.wants(text):
             return []
-        said = CallerSaid(text=text, at_ms=int(now_ms - self._answered_ms))
+        manner = self._manner.of(text, None)  # its level is known when it is over
+        said = CallerSaid(text=text, manner=manner, at_ms=int(now_ms - self._answered_ms))
         actions = self._dialogue.fork().handle(said)
         if self._listener.expectation.kind in CHOICES and any(map(_is_understood, actions)):
             self._listener.understood(text)

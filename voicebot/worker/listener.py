@@ -5,8 +5,11 @@ CallerAudio ─► decode ─► voice activity ─► endpointer ─► TurnSta
                   └─► pre-roll ring, so that the recogniser gets the start of the first word
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
+
+import numpy as np
 
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
 from voicebot.config.settings import TurnSettings
@@ -19,6 +22,7 @@ from voicebot.turn.echo_trigger import EchoTrigger, EchoTriggerSettings
 from voicebot.turn.endpointer import SAMPLES_PER_MS, EndOfTurn, Endpointer, HoldReason, SpeechStart
 from voicebot.turn.voice_activity import WINDOW_SAMPLES, VadWindow, VoiceActivityDetector
 
+FULL_SCALE = 32768.0
 FRAME_MS = 20
 FRAME_SAMPLES = 160
 STALL_MS = 200  # no frame for this long: the line is silent, not jittery
@@ -59,6 +63,8 @@ class TurnEnded:
     speech_end_ms: float
     reason: HoldReason
     hold_ms: int
+    level_dbov: float | None = None
+    """Mean level of the frames with voice; None where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class Listener:
         self._frames = 0
         self._ended_samples = 0
         self._gap_ms = 0.0
+        self._voice_power = 0.0
+        self._voice_frames = 0
         self._last_frame_ms = 0.0
         self._stall_checked_ms = 0.0
         self._bot_spoke = False
@@ -196,6 +204,9 @@ class Listener:
         events: list[ListenerEvent] = []
         if self._endpointer.in_turn:
             events.append(TurnAudio(payload))
+            if not self._endpointer.silent_samples:
+                self._voice_power += float(np.square(heard, dtype=np.float64).mean())
+                self._voice_frames += 1
         own_voice = cancelled and echo.unexplained < UNEXPLAINED_SHARE
         for window in windows:
             probability = 0.0 if own_voice else window.probability
@@ -259,7 +270,16 @@ class Listener:
             speech_end_ms=self._arrival_ms(end.end_samples + WINDOW_SAMPLES),
             reason=end.reason,
             hold_ms=end.hold_ms,
+            level_dbov=self._take_level_dbov(),
         )
+
+    def _take_level_dbov(self) -> float | None:
+        """Mean level of the turn's voice; the next turn is measured anew."""
+        power, frames = self._voice_power, self._voice_frames
+        self._voice_power, self._voice_frames = 0.0, 0
+        if not frames or power <= 0.0:
+            return None
+        return 10.0 * math.log10(power / frames / FULL_SCALE**2)
 
     def _arrival_ms(self, position_samples: int) -> float:
         """When the frame that ends at or after this position arrived."""
@@ -269,5 +289,6 @@ class Listener:
 
     def _drop_turn(self) -> list[ListenerEvent]:
         dropped = self._endpointer.in_turn
+        self._take_level_dbov()
         self._endpointer.discard()
         return [TurnIgnored()] if dropped else []
