@@ -15,10 +15,12 @@ endif
 APT_RUN := libflite1 espeak-ng
 APT_TEST := sip-tester baresip tshark redis-server chromium kamailio haproxy
 APT_CLUSTER := kamailio rtpengine-daemon haproxy redis-server
+APT_TRAIN := libfst-tools libfst22 espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 CONFIG ?=
 ARGS ?=
+BUDGET_MIN ?= 240
 
 .PHONY: help
 help: ## List the targets
@@ -120,6 +122,21 @@ bench-turns: $(DEV_STAMP) ## Turns: echo and interruption, ends of turns (DATA=F
 	$(BIN)/python -m tests.bench.echo $(if $(CALLS),--calls $(CALLS)) || true
 	$(if $(DATA),$(BIN)/python -m tests.bench.turn_ends --data $(DATA) --plots || true)
 	$(BIN)/python -m tests.bench.wire --engine stub $(ARGS)
+
+# A virtual environment of its own: torch is 200 MB to 2 GB and nothing that runs the bot needs it. Its pip reads
+# the group "training" (uv would leave torch out, see [tool.uv] in pyproject.toml).
+.tools/train/.installed: pyproject.toml requirements-dev.lock requirements.lock | $(VENV)/bin/python
+	@.ci/debian-packages $(APT_TRAIN)
+	$(UV) venv --quiet --clear --seed --python python3 .tools/train
+	$(UV) pip install --quiet --python .tools/train/bin/python -r requirements.lock -r requirements-dev.lock
+	.tools/train/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.tools/train/bin/python -m pip install --quiet --group training
+	@touch $@
+
+.PHONY: train
+train: .tools/train/.installed ## Build the recognition model; resumable (BUDGET_MIN=240 DATA=FOLDER ARGS="--warm-start DIR")
+	OMP_NUM_THREADS=1 PYTHONPATH=.:sip-test-harness .tools/train/bin/python -m training.build \
+	  --budget-min $(BUDGET_MIN) --data $(or $(DATA),../shared/data) $(ARGS)
 
 bench-router: $(DEV_STAMP) ## Routing: CLINC150 accuracy and time (ARGS="--data FOLDER")
 	$(BIN)/python -m tests.bench.router $(ARGS)

@@ -2,12 +2,15 @@
 
 The steps, in order, each ``python -m training.<step> --help``:
 
-    data        recordings -> one index with train / dev / test speakers kept apart
     synthesis   synthetic voices read the texts of ``texts``
-    train       augmentation + features + model -> checkpoint (resumable, with a time budget)
-    align       drops recordings that do not fit their text; weak labels for the barista set
+    data        recordings -> one index with train / dev / test speakers kept apart
+    warm_start  a packaged model -> a checkpoint to go on from (optional)
+    train       ``mixing`` + ``augmentation`` + ``rivals`` + ``model`` -> checkpoint; resumable
+    align       weak labels for the barista set; drops recordings that do not fit their text
+    cut         single words out of sentences: more voices for digits and commands
+    curve       errors of the development speakers against the hours heard
     export      checkpoint -> Kaldi ``final.mdl`` + ``graph`` -> a Vosk model directory, checked
-    evaluate    accuracy tables from the development speakers (tuning) or the test speakers
+    evaluate    accuracy tables from the development speakers, to choose the export's options
 
-See training/README.md.
+``build`` runs them all (``make train``). See training/README.md.
 """

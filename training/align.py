@@ -23,10 +23,9 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss
 
 from training.data import Utterance, load_audio, load_index
-from training.export import averaged_model
 from training.features import mfcc
 from training.lexicon import PHONE_INDEX, lexicon, normalise
-from training.model import AcousticModel
+from training.model import AcousticModel, averaged_model
 from training.texts import phrases
 
 LEADS = phrases(

@@ -65,6 +65,16 @@ def with_level(audio: Floats, rms: float) -> Floats:
     return (audio * (rms / (np.sqrt(energy.mean()) + 1.0))).astype(np.float32)
 
 
+def trimmed(audio: Floats) -> Floats:
+    """Without the silence around the speech: from 40 ms before to 40 ms after what is within 30 dB."""
+    count = len(audio) // FRAME_SAMPLES
+    if count < 4:
+        return audio
+    energy = np.mean(audio[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES) ** 2, axis=1)
+    loud = np.flatnonzero(energy > energy.max() * 1e-3)
+    return audio[max(0, loud[0] - 2) * FRAME_SAMPLES : (loud[-1] + 3) * FRAME_SAMPLES]
+
+
 def lost_frames(count: int, rate: float, burst: float, rng: np.random.Generator) -> list[bool]:
     """A Gilbert loss pattern: ``rate`` of frames lost, in bursts of mean length ``burst``."""
     leave = 1.0 / burst
@@ -132,9 +142,9 @@ def augment(audio: Floats, rng: np.random.Generator, babble: Floats | None = Non
         audio = _room(audio, rng)
     level = 10 ** rng.uniform(2.3, 3.75)
     audio = with_level(audio, level)
-    if rng.random() < 0.6:
-        audio = audio + _noise(len(audio), rng) * level * 10 ** (-rng.uniform(5, 38) / 20)
-    if babble is not None and rng.random() < 0.15:
+    if rng.random() < 0.5:
+        audio = audio + _noise(len(audio), rng) * level * 10 ** (-rng.uniform(7, 38) / 20)
+    if babble is not None and rng.random() < 0.1:
         voice = np.resize(with_level(babble, level), len(audio))
         audio = audio + voice * 10 ** (-rng.uniform(10, 30) / 20)
     if rng.random() < 0.15:  # a cheap handset: one gentle resonance or tilt
@@ -144,16 +154,26 @@ def augment(audio: Floats, rng: np.random.Generator, babble: Floats | None = Non
     audio = np.asarray(audio, dtype=np.float32)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.2, 0.7, 0.1]))):  # 2: a codec tandem
         audio = companded(audio, MU_LAW if rng.random() < 0.7 else A_LAW)
-    if rng.random() < 0.22:
+    if rng.random() < 0.16:
         audio = with_loss(audio, rng, rng.uniform(0.01, 0.12), zero_fill=rng.random() < 0.4)
     if rng.random() < 0.05:
         audio = np.clip(audio * rng.uniform(1.5, 4.0), -20000, 20000)
     return np.asarray(np.clip(audio, -32768, 32767), dtype=np.float32)
 
 
-def masked_features(audio: Floats, rng: np.random.Generator, strength: float = 1.0) -> Floats:
-    """Features with SpecAugment: mel bands and short stretches of time set to the mean."""
+def masked_features(
+    audio: Floats, rng: np.random.Generator, tempo: float = 1.0, strength: float = 1.0
+) -> Floats:
+    """Features with SpecAugment: mel bands and short stretches of time set to the mean.
+
+    ``tempo`` above 1 speaks faster without a higher voice: the frames are interpolated.
+    """
     mel = log_mel(audio)
+    if tempo != 1.0:
+        places = np.arange(int(len(mel) / tempo)) * tempo
+        before = np.minimum(places.astype(np.int64), len(mel) - 1)
+        share = (places - before)[:, None].astype(np.float32)
+        mel = mel[before] * (1 - share) + mel[np.minimum(before + 1, len(mel) - 1)] * share
     mean = mel.mean()
     frames = len(mel)
     for _ in range(int(rng.integers(0, 1 + round(2 * strength)))):

@@ -138,10 +138,10 @@ def read_8khz(path: Path) -> NDArray[np.int16]:
     return np.asarray(np.clip(mono * 32767.0, -32768, 32767), dtype=np.int16)
 
 
-def load_index(work: Path) -> list[Utterance]:
-    """The index as written by this step."""
+def load_index(work: Path, name: str = "index.jsonl") -> list[Utterance]:
+    """The index as written by this step (or by ``cut``: cuts.jsonl)."""
     rows = []
-    for line in (work / "index.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (work / name).read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         rows.append(Utterance(**{**row, "words": tuple(row["words"])}))
     return rows

@@ -9,6 +9,7 @@ import json
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,21 +26,13 @@ from training.features import MFCC_CONF, Floats, mfcc
 from training.graph import MODEL_CONF, UNKNOWN, write_check_graph, write_graph
 from training.lexicon import lexicon, normalise
 from training.lm import bigram
-from training.model import AcousticModel, load
+from training.model import AcousticModel, averaged_model
 from training.network_file import write_final_mdl
 from training.phone_set import PhoneSet
 from training.texts import Caller, dialplan_phrases, vocabulary
 
 PRIOR_FLOOR = 1e-3
-
-
-def averaged_model(path: Path) -> AcousticModel:
-    """The checkpoint's averaged weights."""
-    model, checkpoint = load(path)
-    own = model.state_dict()
-    model.load_state_dict({k: v.to(own[k].dtype) for k, v in checkpoint["ema"].items()})
-    model.eval()
-    return model
+SENTENCES = frozenset({"speechocean762", "librispeech_tc5", "librispeech_resemblyzer", "commonvoice_en"})
 
 
 def output_shares(model: AcousticModel, clips: list[Floats]) -> NDArray[np.float64]:
@@ -96,6 +89,15 @@ def words_and_texts(work: Path, dialplans: Path, extra_words: int) -> tuple[set[
     return {w for w in words if w in lexicon()}, [*texts, *heard]
 
 
+def common_words(work: Path, count: int) -> list[str]:
+    """The most frequent words of the training sentences (single-word collections do not count)."""
+    counts: Counter[str] = Counter()
+    for utterance in load_index(work):
+        if utterance.split == "train" and utterance.source in SENTENCES:
+            counts.update(utterance.words)
+    return [word for word, _ in counts.most_common(count)]
+
+
 def check(model: AcousticModel, clips: list[Floats]) -> Iterator[tuple[float, float, bool]]:
     """For each clip: torch's and Vosk's log-likelihood per frame, and whether the paths agree."""
     with tempfile.TemporaryDirectory() as name:
@@ -137,6 +139,8 @@ def main() -> None:
     parser.add_argument("--prior-exponent", type=float, default=0.4)
     parser.add_argument("--blank-factor", type=float, default=1.0)
     parser.add_argument("--unknown-cost", type=float, default=1.5, help="per phone of [unk]")
+    parser.add_argument("--garbage-words", type=int, default=0, help="common words that mean [unk]")
+    parser.add_argument("--garbage-cost", type=float, default=3.0, help="of such a word")
     parser.add_argument("--word-cost", type=float, default=0.0)
     parser.add_argument("--check-clips", type=int, default=20)
     args = parser.parse_args()
@@ -155,8 +159,16 @@ def main() -> None:
     words, texts = words_and_texts(args.work, args.dialplans, args.extra_words)
     arcs = bigram(texts, words, unknown=UNKNOWN, unknown_share=0.02)
     prons = {word: lexicon()[word] for word in words}
+    garbage = {form for word in common_words(args.work, args.garbage_words) for form in lexicon()[word]}
     write_graph(
-        args.out / "graph", phones, prons, arcs, unknown_cost=args.unknown_cost, word_cost=args.word_cost
+        args.out / "graph",
+        phones,
+        prons,
+        arcs,
+        garbage,
+        unknown_cost=args.unknown_cost,
+        word_cost=args.word_cost,
+        garbage_cost=args.garbage_cost,
     )
     size = sum(f.stat().st_size for f in args.out.rglob("*") if f.is_file())
     console.print(f"{len(words)} words, {len(arcs)} arcs, {size / 1e6:.1f} MB -> {args.out}")

@@ -5,10 +5,10 @@ state, its self-loop follows):
 
     loop -> [phone_B -> phone_I* -> phone_E : word] -> word end -> loop       or by way of SIL
 
-CTC has no transition probabilities, so arcs inside phones cost nothing. ``[unk]`` is a few phones of
-any kind with a cost for each: a word is believed when it explains the sound no worse than free phones do
-by more than that. For run-time grammars Vosk composes HCLr.fst with a grammar of its own; Gr.fst is the
-language model of free speech.
+CTC has no transition probabilities, so arcs inside phones cost nothing. ``[unk]`` is any of some hundred
+common words at the price of one cost, or a few phones of any kind with a cost for each: a word of the
+grammar is believed when it explains the sound no worse than they do by more than that. For run-time
+grammars Vosk composes HCLr.fst with a grammar of its own; Gr.fst is the language model of free speech.
 """
 
 import os
@@ -84,6 +84,8 @@ def build_hcl(
     *,
     unknown_cost: float,
     word_cost: float = 0.0,
+    garbage: Iterable[Pronunciation] = (),
+    garbage_cost: float = 0.0,
 ) -> kaldifst.StdVectorFst:
     """The loop of all words.
 
@@ -93,6 +95,8 @@ def build_hcl(
         numbers: Label of each word and of ``[unk]``.
         unknown_cost: Added for each phone of an ``[unk]``.
         word_cost: Added for each word: fewer insertions, more deletions.
+        garbage: Pronunciations of common words that also stand for ``[unk]``.
+        garbage_cost: Added for each of those.
     """
     b = _Builder(phones)
     start, loop, word_end, silence = b.state(), b.state(), b.state(), b.state()
@@ -104,25 +108,43 @@ def build_hcl(
         b.arc(source, phones.transition(SIL, 0, 1), 0, 0.0, silence)
     b.arc(silence, phones.transition(SIL, 0, 0), 0, 0.0, silence)
     b.arc(silence, 0, 0, 0.0, loop)
-    nodes: dict[tuple[str, ...], int] = {(): loop}
-
-    def node(prefix: tuple[str, ...]) -> int:
-        if prefix not in nodes:
-            parent = node(prefix[:-1])
-            nodes[prefix] = b.state()
-            b.inner(parent, phones.ids[prefix[-1]], 0.0, nodes[prefix])
-        return nodes[prefix]
-
+    tree = _Tree(b, loop, 0.0)
     for word, forms in sorted(words.items()):
         for form in sorted(set(forms)):
-            if len(form) == 1:
-                prefix, last = (), f"{form[0]}_S"
-            else:
-                prefix = (f"{form[0]}_B", *(f"{phone}_I" for phone in form[1:-1]))
-                last = f"{form[-1]}_E"
-            b.last(node(prefix), phones.ids[last], numbers[word], word_cost, word_end)
+            tree.add(form, numbers[word], word_cost, word_end)
+    # A tree of its own, with its price at the root: the decoder prunes it early.
+    tree = _Tree(b, loop, garbage_cost)
+    for form in sorted(set(garbage)):
+        if len(form) > 1:
+            tree.add(form, numbers[UNKNOWN], 0.0, word_end)
     _add_unknown(b, loop, word_end, numbers[UNKNOWN], unknown_cost)
     return b.fst
+
+
+class _Tree:
+    """Words that share their first phones share states."""
+
+    def __init__(self, b: _Builder, root: int, entry_cost: float) -> None:
+        self.b, self.entry_cost = b, entry_cost
+        self.nodes: dict[tuple[str, ...], int] = {(): root}
+
+    def _node(self, prefix: tuple[str, ...]) -> int:
+        if prefix not in self.nodes:
+            parent = self._node(prefix[:-1])
+            self.nodes[prefix] = self.b.state()
+            cost = self.entry_cost if len(prefix) == 1 else 0.0
+            self.b.inner(parent, self.b.phones.ids[prefix[-1]], cost, self.nodes[prefix])
+        return self.nodes[prefix]
+
+    def add(self, form: Pronunciation, label: int, cost: float, word_end: int) -> None:
+        """One pronunciation; ``label`` is on the first arc of its last phone."""
+        if len(form) == 1:
+            prefix: tuple[str, ...] = ()
+            last = f"{form[0]}_S"
+        else:
+            prefix = (f"{form[0]}_B", *(f"{phone}_I" for phone in form[1:-1]))
+            last = f"{form[-1]}_E"
+        self.b.last(self._node(prefix), self.b.phones.ids[last], label, cost, word_end)
 
 
 def _add_unknown(b: _Builder, loop: int, word_end: int, label: int, cost: float) -> None:
@@ -157,6 +179,7 @@ def write_graph(
     phones: PhoneSet,
     words: dict[str, list[Pronunciation]],
     arcs: list[Arc],
+    garbage: Iterable[Pronunciation] = (),
     **costs: float,
 ) -> None:
     """Write graph/: HCLr.fst, Gr.fst, words.txt, disambig_tid.int, phones/.
@@ -166,11 +189,12 @@ def write_graph(
         phones: Transition-ids.
         words: The vocabulary with pronunciations, without ``[unk]``.
         arcs: The language model of free speech (`training.lm`).
+        garbage: As `build_hcl`.
         **costs: As `build_hcl`.
     """
     (folder / "phones").mkdir(parents=True, exist_ok=True)
     numbers = {word: index + 1 for index, word in enumerate([*sorted(words), UNKNOWN])}
-    build_hcl(phones, words, numbers, **costs).write(str(folder / "HCL.tmp"))
+    build_hcl(phones, words, numbers, garbage=garbage, **costs).write(str(folder / "HCL.tmp"))
     _tool(
         f"cd '{folder}' && fstarcsort --sort_type=olabel HCL.tmp | "
         "fstconvert --fst_type=olabel_lookahead --save_relabel_opairs=relabel.tmp - HCLr.fst"

@@ -4,38 +4,42 @@ One process makes features while another trains. The curriculum begins with digi
 where mistakes cost callers most and the network learns the phones fastest, and moves to sentences.
 """
 
-import itertools
 import json
 import multiprocessing as mp
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augmentation import augment, masked_features, resampled, with_level
+from training.augmentation import augment, masked_features, resampled, trimmed, with_level
 from training.data import Utterance, load_audio, load_index
 from training.features import RATE_HZ, SHIFT_SAMPLES, Floats
 from training.lexicon import PHONE_INDEX, lexicon
 from training.model import SUBSAMPLING
+from training.rivals import RivalWords, needed_outputs
 
 # Share of examples at the start and at the end of the curriculum.
 WEIGHTS = {
-    "fsdd": (0.28, 0.20),
-    "digits": (0.10, 0.08),
-    "speech_commands": (0.20, 0.14),
-    "synthetic": (0.32, 0.28),
-    "asterisk_en_allison": (0.03, 0.04),
+    "fsdd": (0.28, 0.12),
+    "cut": (0.10, 0.16),
+    "digits": (0.08, 0.08),
+    "speech_commands": (0.20, 0.24),
+    "synthetic": (0.28, 0.20),
+    "asterisk_en_allison": (0.03, 0.02),
     "shawnhymel_keywords": (0.01, 0.01),
-    "speechocean762": (0.05, 0.16),
-    "librispeech_tc5": (0.01, 0.05),
-    "librispeech_resemblyzer": (0.0, 0.01),
-    "commonvoice_en": (0.0, 0.03),
-    "barista": (0.0, 0.05),
+    "speechocean762": (0.03, 0.10),
+    "librispeech_tc5": (0.01, 0.025),
+    "librispeech_resemblyzer": (0.0, 0.005),
+    "commonvoice_en": (0.0, 0.01),
+    "barista": (0.0, 0.03),
 }
-SHORT = {"fsdd", "speech_commands"}
+SHORT = {"fsdd", "speech_commands", "cut"}
 """Single words, joined to strings of one to eight."""
+
+ANYONE = {"speech_commands"}
+"""Too few words by each voice: strings are made of several voices."""
 
 DIGIT_WORDS = {"zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 MAX_SAMPLES = 15 * RATE_HZ
@@ -53,11 +57,14 @@ class Example:
     ``guess`` has one label per network output: the phones spread evenly over the loud part of each
     word. CTC alone answers "blank" for thousands of steps before it finds the first phone; a short
     while of plain classification with this guess spares it that.
+
+    ``rivals`` are `training.rivals`: empty, or RIVALS other readings of the same sound.
     """
 
     features: Floats
     labels: list[int]
     guess: NDArray[np.int64]
+    rivals: list[list[int]] = field(default_factory=list)
 
 
 def spread(
@@ -85,10 +92,11 @@ def with_weak_labels(work: Path) -> list[Utterance]:
     """The index, with the words that ``align`` found for recordings without a text."""
     path = work / "weak.json"
     weak = json.loads(path.read_text()) if path.exists() else {}
-    return [
+    labelled = [
         replace(u, words=tuple(weak[u.name])) if u.name in weak and not u.words else u
         for u in load_index(work)
     ]
+    return labelled + (load_index(work, "cuts.jsonl") if (work / "cuts.jsonl").exists() else [])
 
 
 class Mixer:
@@ -116,6 +124,12 @@ class Mixer:
             voices = self.by_voice.setdefault(source, {})
             for utterance in pools[source]:
                 voices.setdefault(utterance.speaker, []).append(utterance)
+        self.digits_by_voice = {
+            speaker: digits
+            for speaker, cuts in self.by_voice.get("cut", {}).items()
+            if len(digits := [u for u in cuts if u.words[0] in DIGIT_WORDS]) > 1
+        }
+        self.rivals = RivalWords(self.rng)
 
     def waveform(self, utterance: Utterance) -> Floats:
         """The samples of one recording, float32 in int16 range."""
@@ -129,20 +143,21 @@ class Mixer:
         """One voice says one to eight of its single words."""
         rng = self.rng
         voices = self.by_voice[source]
-        voice = voices[list(voices)[rng.integers(len(voices))]]
-        several = source == "fsdd"
-        count = int(rng.integers(1, 9 if several else 4)) if rng.random() < 0.7 else 1
+        if source == "cut" and self.digits_by_voice and rng.random() < 0.6:
+            voices = self.digits_by_voice
+        pool = voices[list(voices)[rng.integers(len(voices))]]
+        if source in ANYONE:
+            pool = self.pools[source]
+        longest, several = (4, 0.4) if source in ANYONE else (8, 0.65)
+        count = int(rng.integers(1, longest + 1)) if rng.random() < several else 1
         parts: list[Floats] = []
         words: list[list[str]] = []
-        close = rng.random() < 0.5
+        close, tight = rng.random() < 0.5, rng.random() < 0.6
         for _ in range(count):
-            if not several:
-                everyone = self.pools[source]
-                utterance = everyone[rng.integers(len(everyone))]
-            else:
-                utterance = voice[rng.integers(len(voice))]
+            utterance = pool[rng.integers(len(pool))]
+            sound = with_level(self.waveform(utterance), 1000.0 * rng.uniform(0.7, 1.4))
             gap = self._gap(0, 300) if close else self._gap(0, 2500)
-            parts += [with_level(self.waveform(utterance), 1000.0 * rng.uniform(0.7, 1.4)), gap]
+            parts += [trimmed(sound) if tight else sound, gap]
             words += [list(utterance.words), []]
         return parts, words
 
@@ -164,7 +179,7 @@ class Mixer:
                 parts, words = [self.waveform(utterance)], [list(utterance.words)]
             parts = [self._gap(200, 4000), *parts, self._gap(200, 4000)]
             phones = [self.phones(w) for w in [[], *words, []]]
-            speed = float(rng.uniform(0.86, 1.16))
+            speed = float(rng.uniform(0.8, 1.22) if source in SHORT else rng.uniform(0.86, 1.16))
             audio = resampled(np.concatenate(parts), speed)
             labels = [label for part in phones for label in part]
             if len(audio) > MAX_SAMPLES or (progress < FIRST_WORDS and len(labels) > 30):
@@ -174,10 +189,14 @@ class Mixer:
                 other = self.pools.get("librispeech_tc5")
                 babble = self.waveform(other[rng.integers(len(other))]) if other else None
                 audio = augment(audio, rng, babble)
-            features = masked_features(audio, rng)
+            tempo = min(float(rng.uniform(0.82, 1.2)), 1.3 / speed) if rng.random() < 0.6 else 1.0
+            features = masked_features(audio, rng, tempo)
             outputs = (len(features) + SUBSAMPLING - 1) // SUBSAMPLING
-            if outputs > len(labels) + self._repeats(labels) + 1:
-                return Example(features, labels, spread(parts, phones, speed, outputs))
+            if outputs > needed_outputs(labels):
+                guess = spread(parts, phones, speed * tempo, outputs)
+                said = [word for part in words for word in part]
+                rivals = self.rivals.draw(said, outputs)
+                return Example(features, labels, guess, rivals)
 
     def phones(self, words: list[str]) -> list[int]:
         """Labels of the words, with a pronunciation drawn for each."""
@@ -186,10 +205,6 @@ class Mixer:
             forms = lexicon()[word]
             labels += [PHONE_INDEX[p] for p in forms[self.rng.integers(len(forms))]]
         return labels
-
-    @staticmethod
-    def _repeats(labels: list[int]) -> int:
-        return sum(a == b for a, b in itertools.pairwise(labels))
 
     def group(self, progress: float) -> list[Example]:
         """GROUP examples sorted by length, so that batches need little padding."""

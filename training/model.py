@@ -127,3 +127,12 @@ def load(path: Path) -> tuple[AcousticModel, dict[str, Any]]:
     model.load_state_dict(checkpoint["state"])
     model.eval()
     return model, checkpoint
+
+
+def averaged_model(path: Path) -> AcousticModel:
+    """The checkpoint's averaged weights."""
+    model, checkpoint = load(path)
+    own = model.state_dict()
+    model.load_state_dict({k: v.to(own[k].dtype) for k, v in checkpoint["ema"].items()})
+    model.eval()
+    return model

@@ -60,6 +60,23 @@ limit|raise my limit|open an account|close my account|nothing|none|all|both|othe
 something else
 """
 
+SHORT_WORDS = words(
+    """
+    yes no yeah yep nope okay up down left right on off go stop bed bird cat dog happy house tree wow
+    marvin sheila backward forward follow learn visual one two three four five six seven eight nine zero
+    oh bad bit but buy by boy cut cap cow day do dark desk door den don far fall fan fun free find file
+    fight foot for from fox full game get give good gone got great hat hot how hi hill hello horse home
+    joy just keep key kid know light like line lift love leave laugh long lot low lunch man may me mine
+    more most much my name near need nice night not nothing now nose of old onto our out over paid pen
+    pick pop put read red rest ride road row run same say see send set seat she sheep shop short show
+    sit site sick sleep so some song soon start step store such sun take talk tell ten than that the
+    them then thing think this time to today tone top town train true turn under use very wait walk
+    want was way we well went what when where white who why will win with wind won work world wrong
+    write year you young void wall war watch water window woman never ever even heaven
+    """
+)
+"""One-syllable words and a few more, said alone: what a short command is most easily confused with."""
+
 TEMPLATES = (
     "{a}", "{a}", "{a}", "{a} please", "i want {a}", "i would like {a}", "can you help me with {a}",
     "i'm calling about {a}", "i need {a}", "hello {a}", "uh {a}", "um {a} please", "yes {a}",
@@ -267,7 +284,9 @@ class Caller:
     def utterance(self) -> str:
         """Anything, in the proportions of telephone self-service."""
         draw, rng = self.rng.random(), self.rng
-        if draw < 0.28:
+        if draw < 0.14:
+            return rng.choice(SHORT_WORDS)
+        if draw < 0.34:
             return digit_string(rng)
         if draw < 0.50:
             return self.command()

@@ -154,3 +154,69 @@ def test_vosk_computes_what_torch_computes():
     ((torch_score, vosk_score, same),) = check(model, [clip])
     assert vosk_score == pytest.approx(torch_score, abs=1e-4)
     assert same
+
+
+@needs("pocketsphinx")
+def test_rivals_are_other_words_that_fit():
+    """Never the words said nor a homophone, always short enough, none for long utterances."""
+    from training.lexicon import PHONE_INDEX, lexicon
+    from training.rivals import RIVALS, RivalWords, needed_outputs
+
+    rivals = RivalWords(np.random.default_rng(0))
+    said = [[PHONE_INDEX[p] for p in form] for form in lexicon()["four"]]
+    for _ in range(20):
+        drawn = rivals.draw(["four"], 30)
+        assert len(drawn) == RIVALS
+        assert not any(reading in said for reading in drawn)
+        assert all(needed_outputs(reading) < 30 for reading in drawn)
+    assert rivals.draw(["one"] * 9, 100) == []
+    assert rivals.draw(["seven"], 3) == []
+
+
+@needs("torch", "pocketsphinx")
+def test_forced_alignment_finds_the_frames():
+    """Each label is entered where its score is, also when two equal labels follow each other."""
+    from training.cut import path_of
+
+    scores = np.full((12, 5), -9.0, np.float32)
+    for frame, unit in enumerate([0, 2, 2, 0, 0, 3, 0, 3, 0, 4, 0, 0]):
+        scores[frame, unit] = 0.0
+    assert path_of(scores, [2, 3, 3, 4]).tolist() == [1, 5, 7, 9]
+
+
+@needs("torch", "pocketsphinx", "kaldifst", "vosk")
+def test_a_packaged_network_can_be_trained_on(tmp_path):
+    """Written, read back and given its norms again, the network computes what it did before."""
+    import torch
+
+    from training.model import AcousticModel, Shape
+    from training.network_file import write_final_mdl
+    from training.phone_set import PhoneSet
+    from training.warm_start import read_final_mdl, restore_input_scale, restore_norms
+
+    torch.manual_seed(4)
+    shape = Shape(front=8, width=8, bottleneck=4)
+    model = AcousticModel(shape).eval()
+    model.front_norm.running_mean += 0.3
+    model.stride_norm.running_var *= 2.0
+    write_final_mdl(tmp_path / "final.mdl", model, PhoneSet(), None)
+    back = read_final_mdl(tmp_path / "final.mdl", shape)
+    clips = [torch.randn(50 + n, 40) * 5 + 1 for n in range(20)]
+    with torch.no_grad():
+        expected = model(clips[0][None])
+        assert torch.allclose(back(clips[0][None]), expected, atol=1e-4)
+        restore_input_scale(back, clips)
+        restore_norms(back, clips)
+        assert torch.allclose(back(clips[0][None]), expected, atol=1e-3)
+    assert not torch.allclose(back.stride_norm.running_mean, torch.zeros(8))
+
+
+@needs("torch", "pocketsphinx")
+def test_silence_around_a_word_is_trimmed():
+    """40 ms stay before and after; what is all speech stays whole."""
+    from training.augmentation import trimmed
+
+    word = np.random.default_rng(0).normal(0, 1000, 3200).astype(np.float32)
+    padded = np.concatenate([np.zeros(4000, np.float32), word, np.zeros(4000, np.float32)])
+    assert 3200 <= len(trimmed(padded)) <= 3200 + 5 * 160
+    assert len(trimmed(word)) == len(word)
