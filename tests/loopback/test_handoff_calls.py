@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import sqlite3
 import time
 import wave
@@ -16,7 +14,6 @@ import pytest_asyncio
 
 from sip_test_harness import Caller, CallerOptions
 from sip_test_harness import g711 as harness_g711
-from sip_test_harness.clock import now_ns
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
 from tests.loopback.bot_program import free_port, running_bot
 from voicebot.handoff.user_to_user import decode_fields
@@ -396,92 +393,6 @@ async def test_a_full_edge_refers_the_caller_instead(bot):
     async with asyncio.timeout(5):
         while rows(bot)[-1][0] != "over":
             await asyncio.sleep(0.05)
-    assert rows(bot)[-1][1] == "bridged"
-
-
-def worker_ports(bot):
-    """Link port and process id of each worker."""
-    workers = {}
-    for pid in bot.children():
-        with contextlib.suppress(OSError):
-            if b"\0worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                (port,) = [x.split(b"=")[1] for x in lines if x.startswith(b"VOICEBOT_LINK__PORT=")]
-                workers[int(port)] = pid
-    return workers
-
-
-def serving_worker(bot):
-    """Process id of the worker that an edge has a link to; with one call there is one."""
-    workers = worker_ports(bot)
-    links = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    ports = {int(link[2].split(":")[1], 16) for link in links if link[3] == "01"}
-    (port,) = ports & workers.keys()
-    return workers[port]
-
-
-async def both_workers_ready(bot):
-    """A killed one has come back: a worker listens once it has loaded everything."""
-    async with asyncio.timeout(120):
-        while True:
-            with contextlib.suppress(OSError):
-                ports = list(worker_ports(bot))
-                for port in ports:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                if len(ports) == 2:
-                    return
-            await asyncio.sleep(0.1)
-
-
-async def next_worker(bot):
-    """The worker of the call is killed; returns when its successor has the call."""
-    before = len(bot.events("call_taken_over"))
-    os.kill(serving_worker(bot), signal.SIGKILL)
-    await bot.wait_event("call_taken_over", before + 1, 20)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(240)
-async def test_a_worker_dies_during_the_brief_and_the_next_one_rings_again(bot):
-    """The colleague hears the brief anew; accepted, both hear each other; one row in the record."""
-    await both_workers_ready(bot)
-    before = len(rows(bot))
-    async with agent(bot, ring_ms=50) as desk, caller(bot) as call:
-        await call.press("1")
-        leg = await desk.wait_call()
-        await leg.wait_bot_audible(10, since_ns=0)
-        await next_worker(bot)
-        again = await desk.wait_call()
-        await leg.wait_ended(10)
-        await again.wait_bot_audible(10, since_ns=0)
-        await again.press("1")
-        speaking = asyncio.create_task(again.say(tone(AGENT_HZ, 2)))
-        await wait_tone(call, AGENT_HZ, 0, 10)
-        await speaking
-        await again.hang_up()
-        await call.wait_ended(15)
-        assert again.invite.get("x-handoff-id") == leg.invite.get("x-handoff-id")
-    assert len(rows(bot)) == before + 1 and rows(bot)[-1][1] == "bridged"
-
-
-@pytest.mark.long
-@pytest.mark.timeout(240)
-async def test_a_worker_dies_during_the_conversation_and_nobody_notices(bot):
-    """The bridge is the edge's; the new worker ends the call when the colleague hangs up."""
-    await both_workers_ready(bot)
-    async with agent(bot, ring_ms=50) as desk, caller(bot) as call:
-        leg = await accepted(desk, call, "1")
-        speaking = asyncio.create_task(leg.say(tone(AGENT_HZ, 2)))
-        await wait_tone(call, AGENT_HZ, 0, 10)
-        await next_worker(bot)
-        await speaking
-        speaking = asyncio.create_task(leg.say(tone(AGENT_HZ, 1)))
-        await wait_tone(call, AGENT_HZ, now_ns(), 10)
-        await speaking
-        await leg.hang_up()
-        await call.wait_bot_audible(10, since_ns=leg.ended_ns)
-        await call.wait_ended(15)
     assert rows(bot)[-1][1] == "bridged"
 
 
