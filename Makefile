@@ -79,6 +79,10 @@ cluster-demo: $(RUN_STAMP) ## A cluster on this machine, killed part by part whi
 
 # ---------------------------------------------------------------- proving
 
+.PHONY: qa-demo
+qa-demo: $(DEV_STAMP) ## Record two calls, replay them over bad networks, write var/qa-demo/report.html
+	$(BIN)/python -m tests.qa.demo $(ARGS)
+
 .PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-turns bench-router bench-failover bench-capacity
 test: $(DEV_STAMP) ## Set up and pass the tests
 	$(BIN)/pytest -m "not long" $(ARGS)

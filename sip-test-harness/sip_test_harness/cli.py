@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 # Each module adds its commands to the application.
-from sip_test_harness.commands import call, network, people, qa, recognition, scenarios
+from sip_test_harness.commands import call, network, people, qa, recognition, scenarios, suites
 from sip_test_harness.commands.app import BAD_USAGE, FAILED, app
 from sip_test_harness.errors import HarnessError, NetworkRefusedError, UsageError
 
-__all__ = ["call", "main", "network", "people", "qa", "recognition", "scenarios"]
+__all__ = ["call", "main", "network", "people", "qa", "recognition", "scenarios", "suites"]
 
 
 def main() -> None:

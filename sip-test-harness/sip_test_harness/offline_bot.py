@@ -69,6 +69,7 @@ class OfflineBot:
         assert self._process.stdout is not None
         self._write = self._process.stdin.fileno()
         self._read = self._process.stdout.fileno()
+        self.pid = self._process.pid
         self._buffer = bytearray()
         try:
             self.description = _checked(*self._receive(START_LIMIT_S))

@@ -127,14 +127,26 @@ class PipeServer:
         while True:
             try:
                 kind, content = read_message(self._read)
-                self._answer(kind, content)
             except ClosedPipeError:
                 return
-            except (BrokenMessageError, msgspec.DecodeError, VoicebotError) as error:
-                self._line = None
-                self._reply(b"X", {"error": f"{type(error).__name__}: {error}"})
-                if isinstance(error, BrokenMessageError):
-                    return
+            except BrokenMessageError as error:
+                self._refuse(error)
+                return
+            if not self.answer(kind, content):
+                return
+
+    def answer(self, kind: bytes, content: bytes) -> bool:
+        """Answer one message; False when the other side does not keep to the protocol."""
+        try:
+            self._answer(kind, content)
+        except (BrokenMessageError, msgspec.DecodeError, VoicebotError) as error:
+            self._refuse(error)
+            return not isinstance(error, BrokenMessageError)
+        return True
+
+    def _refuse(self, error: Exception) -> None:
+        self._line = None
+        self._reply(b"X", {"error": f"{type(error).__name__}: {error}"})
 
     def _answer(self, kind: bytes, content: bytes) -> None:
         line = self._line

@@ -139,7 +139,7 @@
     document.getElementById("h-call").textContent = `Call ${row.name}`;
     const holder = document.getElementById("call");
     holder.replaceChildren(
-      make("p", {}, `Loss ${row.cell.loss_percent} %, burst ${row.cell.mean_burst_packets} packets, jitter ${row.cell.jitter_ms} ms; profile ${row.profile}, seed ${row.seed}. Greeting ${show(row.greeting_ms, 0, " ms")}, ended by ${row.ended_by || "nobody"}. Heard: loss ${show(row.heard_loss_percent, 2, " %")}, jitter ${show(row.heard_jitter_ms, 1, " ms")}, MOS ${show(row.mos, 2)}.`));
+      make("p", {}, `Loss ${row.cell.loss_percent} %, burst ${row.cell.mean_burst_packets} packets, jitter ${row.cell.jitter_ms} ms; profile ${row.profile}, seed ${row.seed}. Greeting ${show(row.greeting_ms, 0, " ms")}, ended by ${row.ended_by || "nobody"}. Heard: loss ${show(row.heard_loss_percent, 2, " %")}, jitter ${show(row.heard_jitter_ms, 1, " ms")}, MOS ${show(row.mos, 2)}. The bot dropped ${percent(row.bot_dropped)} of the speech that arrived, and heard ${percent(row.bot_holes)} of the lost packets as silence. Intents right ${percent(row.intents_right)}, slots right ${percent(row.slots_right)}.`));
     for (const failure of row.failures) holder.append(make("p", { class: "bad" }, failure));
     holder.append(timeline(row));
     holder.append(make("p", { class: "legend" }, ...[["caller", "caller"], ["bot", "bot"], ["lost", "lost packet"], ["late", "late packet (> 60 ms)"], ["onset", "response onset"]].map(([name, text]) => make("span", {}, make("i", { style: `background:${colours[name]}` }), text))));
@@ -149,6 +149,8 @@
       for (const turn of row.turns) table.append(make("tr", {}, make("td", {}, turn.label || "speech"), ...[turn.speech_start_ms, turn.speech_end_ms, turn.response_onset_ms, turn.barge_in_stop_ms].map((value) => make("td", { class: "n" }, show(value, 0, " ms")))));
       holder.append(make("h3", {}, "Turns"), table);
     }
+    const measured = row.transcript.filter((line) => line.who === "caller" && Object.keys(line.stages_ms || {}).length);
+    if (measured.length) holder.append(make("h3", {}, "Turns by stage (the bot's own account)"), stageTable(measured));
     const stages = Object.entries(row.stages);
     if (stages.length) holder.append(make("h3", {}, "Stages (the bot's own account, p50)"), bars(stages));
     holder.append(make("h3", {}, row.reference.length ? "Transcript against the reference" : "Transcript"), transcript(row));
@@ -181,6 +183,17 @@
     const seconds = span / 1000, step = seconds > 60 ? 10 : seconds > 20 ? 5 : 1;
     for (let second = 0; second <= seconds; second += step) svg.append(draw("text", { x: at(second * 1000), y: 244, "text-anchor": "middle", class: "axis" }, `${second} s`));
     return svg;
+  }
+
+  function stageTable(lines) {
+    const names = [...new Set(lines.flatMap((line) => Object.keys(line.stages_ms)))];
+    const table = make("table", { id: "turn-stages" }, make("tr", {}, ...["caller said", "intent", ...names, "onset"].map((title, i) => make("th", { class: i > 1 ? "n" : null }, title))));
+    for (const line of lines) {
+      table.append(make("tr", {}, make("td", {}, line.text), make("td", {}, line.intent || ""),
+        ...names.map((name) => make("td", { class: "n" + ((line.overspent || []).includes(name) ? " bad" : "") }, show(line.stages_ms[name], 0, " ms"))),
+        make("td", { class: "n" }, show(line.response_onset_ms, 0, " ms"))));
+    }
+    return make("div", { class: "scroll" }, table);
   }
 
   function bars(stages) {
