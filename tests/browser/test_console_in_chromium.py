@@ -228,7 +228,7 @@ async def key(page, digits):
 
 
 def padded(source, target):
-    """Eight seconds of silence, the words, a minute of silence, at the rate that chromium wants."""
+    """Eleven seconds of silence (the greeting), the words, a minute of silence, at the rate that chromium wants."""
     import wave
 
     import numpy as np
@@ -236,7 +236,7 @@ def padded(source, target):
     with wave.open(str(source)) as file:
         rate = file.getframerate()
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    out = np.concatenate([np.zeros(rate * 9, np.int16), samples, np.zeros(rate * 60, np.int16)])
+    out = np.concatenate([np.zeros(rate * 11, np.int16), samples, np.zeros(rate * 60, np.int16)])
     with wave.open(str(target), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -76,7 +76,7 @@ async def settled(bot, before):
 @pytest.mark.parametrize(
     ("calls", "kib_per_call"),
     [
-        pytest.param(40, 200, id="short", marks=pytest.mark.timeout(300)),
+        pytest.param(40, 200, id="short", marks=[pytest.mark.long, pytest.mark.timeout(300)]),
         pytest.param(LONG_CALLS, 6, id="long", marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
     ],
 )

@@ -21,7 +21,8 @@ async function start() {
   theirs = "";
   let microphone;
   try {
-    microphone = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
+    // No noise suppression: the recogniser learned from telephone lines, and a suppressed word is misheard.
+    microphone = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: false } });
   } catch {
     notice("The microphone is not allowed; you can still listen and use the keypad.");
   }
