@@ -6,8 +6,8 @@ It shares no code with the product. Requests of the far end land in ``requests``
 
 import asyncio
 import contextlib
-import random
 import re
+import secrets
 import socket
 import struct
 import time
@@ -114,17 +114,19 @@ class Caller:
                     break
             self._rtp.close()
         asyncio.get_running_loop().add_reader(self._rtp, self._read_rtp)
-        self.call_id = f"{random.getrandbits(64):x}@test"
-        self.tag = f"{random.getrandbits(32):x}"
+        # Never from `random`: pytest-randomly seeds that anew for each test, and a branch used again within 32 s
+        # is a repetition of the other test's request to the edge that both share (RFC 3261 section 17.2.3).
+        self.call_id = f"{secrets.randbits(64):x}@test"
+        self.tag = f"{secrets.randbits(32):x}"
         self.to_tag = ""
         self.cseq = 0
         self.branch = ""
         self.invite_branch = ""
         self.invite_cseq = 0
         self.target = f"sip:{self.user}@{self.server[0]}:{self.server[1]}"
-        self.ssrc = random.getrandbits(32)
-        self.seq = random.getrandbits(15)
-        self.ts = random.getrandbits(31)
+        self.ssrc = secrets.randbits(32)
+        self.seq = secrets.randbits(15)
+        self.ts = secrets.randbits(31)
         self.media = None
         self.changed = asyncio.Event()
         self.over = False
@@ -158,7 +160,7 @@ class Caller:
         if cseq is None:
             self.cseq += 1
             cseq = self.cseq
-        self.branch = branch or f"z9hG4bK{random.getrandbits(48):x}"
+        self.branch = branch or f"z9hG4bK{secrets.randbits(48):x}"
         tag = f";tag={self.to_tag}" if self.to_tag else ""
         lines = [
             f"{method} {self.target} SIP/2.0",

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import secrets
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ async def test_torture_messages(edge, worker):
         for path in itertools.chain(files, reversed(files)):
             datagram = path.read_bytes().replace(b"192.0.2.", b"127.0.2.")
             caller.send_raw(
-                datagram.replace(b"Call-ID: ", b"Call-ID: x" + str(random.random()).encode())
+                datagram.replace(b"Call-ID: ", b"Call-ID: x" + secrets.token_hex(8).encode())
             )
             await asyncio.sleep(0.005)
     await next_call_is_answered(edge)

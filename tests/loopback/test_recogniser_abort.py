@@ -1,4 +1,4 @@
-"""The recogniser's C++ code aborts in the middle of a word: every call of that worker goes on (docs/adr/0006)."""
+"""The recogniser's C++ code aborts in the middle of a word: every call of that worker goes on (docs/adr/0009)."""
 
 import asyncio
 import contextlib
