@@ -1,6 +1,7 @@
 """A worker dies or hangs in the middle of a call: the caller's audio and the call survive."""
 
 import asyncio
+import contextlib
 import itertools
 
 import pytest
@@ -37,9 +38,11 @@ async def test_next_worker_gets_what_nobody_acknowledged(edge, how):
     """After the loss the second worker hears every frame after the acknowledged one, once and in order."""
     silent = 60_000 if how == "hangs" else 100
     first = ScriptedWorker(edge.worker_port, heartbeat_ms=silent)
-    async with first, ScriptedWorker(edge.second_worker_port) as second, Caller(edge.server) as caller:
+    second = ScriptedWorker(edge.second_worker_port)
+    async with first, Caller(edge.server) as caller, contextlib.AsyncExitStack() as later:
         await caller.call()
         call = await first.call()
+        await later.enter_async_context(second)  # not before: the edge would be free to begin there
         await call.send(BotAudio(generation=0, utterance="u1", payload=b"\x31" * 1600))
         await call.send(EndUtterance(utterance="u1"))
         for payload in numbered(0, 12):
