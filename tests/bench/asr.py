@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import signal
 
+from sip_test_harness.asr_score import edit_distance
 from tests.bench import asr_clips
 from tests.bench.asr_clips import Clip
 from voicebot.asr.protocol import Hypothesis
@@ -115,16 +116,6 @@ class Score:
     def word_error(self) -> float:
         """Substitutions, deletions and insertions, percent of the words said."""
         return 100 * self.errors / max(1, self.words)
-
-
-def edit_distance(said: list[str], heard: list[str]) -> int:
-    """Levenshtein distance in words."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
-    return row[-1]
 
 
 def speech_end_ms(audio: Audio) -> float:
