@@ -29,7 +29,7 @@ async def bot_for_eight(folder, **settings):
 @contextlib.asynccontextmanager
 async def eight_calls(bot):
     """Eight callers who all hear the bot."""
-    callers = [Caller(bot.uri, CallerOptions(limit_s=500)) for _ in range(CALLS)]
+    callers = [Caller(bot.uri, CallerOptions(limit_s=500, user=f"caller{n}")) for n in range(CALLS)]
     async with contextlib.AsyncExitStack() as stack:
         for caller in callers:
             await stack.enter_async_context(caller)
@@ -57,7 +57,7 @@ async def all_talk(callers):
 
 @pytest.mark.timeout(600)
 async def test_kamailio_spreads_eight_calls_and_the_death_of_an_edge_costs_only_its_own(tmp_path):
-    """Four calls per edge, the ninth is refused with 503; records of the dead edge's calls are closed."""
+    """Four calls per edge, a ninth gets 503; the dead edge's records are closed, its caller may go on."""
     async with bot_for_eight(tmp_path, link__standby_workers=0) as bot, eight_calls(bot) as callers:
         edges = {caller.call_id: edge_of(bot, caller) for caller in callers}
         assert sorted(Counter(edges.values()).values()) == [4, 4]
@@ -73,6 +73,13 @@ async def test_kamailio_spreads_eight_calls_and_the_death_of_an_edge_costs_only_
             record = await bot.record_of(caller.call_id, limit_s=60)
             assert (record["reason"], record["ended_by"]) == ("edge died", "supervisor")
         await all_talk([c for c in callers if c not in lost])
+        rings_back = CallerOptions(limit_s=100, user=lost[0].caller_options.user)
+        async with Caller(bot.uri, rings_back) as again:
+            await again.invite()
+            await bot.wait_event("caller_rings_back", 1, limit_s=30)
+        assert [e["offered"] for e in bot.events("caller_rings_back")] == [True]
+        record = await bot.record_of(again.call_id, limit_s=60)
+        assert "Your last call was cut off" in record["transcript"][0]["text"]
 
 
 @pytest.mark.long

@@ -6,8 +6,8 @@ Dialplan (shape is right) ─► names, conditions, templates, hours ─► Comp
 from voicebot.config.located_yaml import LocatedData, YamlPath
 from voicebot.core.errors import DialplanError
 from voicebot.dialogue import model, program
-from voicebot.dialogue.compile_steps import StepCompiler
-from voicebot.dialogue.compiling import GAVE_UP, GOODBYE, ON_ERROR
+from voicebot.dialogue.compile_ring_back import RingBackCompiler
+from voicebot.dialogue.compiling import GAVE_UP, GOODBYE, ON_ERROR, RING_BACK
 from voicebot.dialogue.manner import BY_KEY_ONLY, OPEN, manners_of
 from voicebot.dialogue.matching import NO_PHRASES, YES_PHRASES, PhraseMatcher, normalise
 from voicebot.dialogue.rendering import speech_locale
@@ -23,7 +23,7 @@ def compile_dialplan(
     return compiler.compile(), compiler.problems
 
 
-class _Compiler(StepCompiler):
+class _Compiler(RingBackCompiler):
     """All of it."""
 
     def compile(self) -> program.CompiledDialplan:
@@ -54,6 +54,8 @@ class _Compiler(StepCompiler):
         self._flow = "<globals>"
         rules = {g.intent: self._global(n, g) for n, g in enumerate(source.globals)}
         self._resolve_retries()
+        self._flow = RING_BACK
+        self._ring_back()
         for index, route in enumerate(source.routes):
             self._known(route.flow, source.flows, "flow", ("routes", index, "flow"))
         for name, tool in source.tools.items():
@@ -80,6 +82,10 @@ class _Compiler(StepCompiler):
             lexicon=self._lexicon(),
             blocks=self._blocks,
             slots=slots,
+            flow_slots={
+                flow: frozenset(slot for f, slot in self._collected if f == flow)
+                for flow in source.flows
+            },
             collected={
                 (b, op.slot): n
                 for b, ops in self._blocks.items()

@@ -19,6 +19,7 @@ from voicebot.dialogue.rendering import FILTERS
 ON_ERROR = "<error>"
 GOODBYE = "<end>"
 GAVE_UP = "<gave up>"
+RING_BACK = "<ring back>"
 
 
 class Compiling(ABC):

@@ -59,6 +59,8 @@ class Conversation(Outside):
 
     def start(self) -> list[Action]:
         """The call was answered."""
+        if self._state.earlier is not None:
+            self._offer_earlier()
         self._run()
         return self._flush()
 
@@ -105,7 +107,9 @@ class Conversation(Outside):
     def snapshot(self) -> dict[str, Any]:
         """The memory as JSON-ready data, without anything sensitive."""
         state: dict[str, Any] = msgspec.to_builtins(self._state)
-        state["slots"] = {n: v for n, v in state["slots"].items() if not self._sensitive(n)}
+        secrets = [name for name in state["slots"] if self._sensitive(name)]
+        state["slots"] = {n: v for n, v in state["slots"].items() if n not in secrets}
+        state["secrets"] = sorted({*state["secrets"], *secrets})
         wait = self._state.wait
         if wait is not None and wait.slot and self._sensitive(wait.slot):
             state["wait"]["buffer"] = state["wait"]["candidate"] = ""

@@ -113,6 +113,19 @@ class OnError(Model):
     then: "Branch | None" = None
 
 
+class RingBackRule(Model):
+    """What a caller is offered whose last call was cut off by a fault of ours.
+
+    When he rings again within ``within``, ``say`` asks whether to go on where he was; ``offer: false``
+    never asks.
+    """
+
+    offer: bool = True
+    within: DurationMs = Field(600_000, ge=1000, le=86_400_000)
+    say: str = "Your last call was cut off. Shall we go on where we were?"
+    help: str = "Say yes, or press 1, to go on. Say no, or press 2, to start again."
+
+
 class Defaults(Model):
     """Inherited by every step; a step may override."""
 
@@ -124,6 +137,7 @@ class Defaults(Model):
     budget: Budget = Field(default_factory=Budget)
     on_error: OnError = Field(default_factory=OnError)
     gave_up: str = "I'm sorry I could not help you. Goodbye."
+    ring_back: RingBackRule = Field(default_factory=RingBackRule)
 
 
 class StepOptions(SpeakingOptions):

@@ -166,6 +166,32 @@ class End:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class TakeUp:
+    """Remember what an earlier call of this caller knew, but none of its ``gates``."""
+
+    gates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RequireAgain:
+    """Run a ``Require`` that the earlier call had passed."""
+
+    gate: Require
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Go to where the earlier call was, unless one of ``gates`` that it had passed is shut."""
+
+    gates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartAnew:
+    """Forget the earlier call."""
+
+
 Op = (
     Say
     | UseLanguage
@@ -180,6 +206,10 @@ Op = (
     | Retry
     | HandOff
     | End
+    | TakeUp
+    | RequireAgain
+    | GoOn
+    | StartAnew
 )
 
 
@@ -231,6 +261,7 @@ class CompiledDialplan:
     lexicon: Lexicon
     blocks: Mapping[BlockName, tuple[Op, ...]]
     slots: Mapping[str, SlotRules]
+    flow_slots: Mapping[str, frozenset[str]]
     collected: Mapping[tuple[BlockName, str], int]
     globals: Mapping[str, GlobalRule]
     global_keys: Mapping[str, str]

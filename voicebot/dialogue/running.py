@@ -5,6 +5,7 @@ Goto replaces all, down to the flow that a Require runs
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import assert_never
 
 import msgspec
@@ -14,6 +15,7 @@ from voicebot.dialogue.actions import (
     HangUp,
     StopListening,
 )
+from voicebot.dialogue.compiling import RING_BACK
 from voicebot.dialogue.expressions import Expression
 from voicebot.dialogue.state import Frame, Wait
 from voicebot.dialogue.talking import Talking
@@ -80,6 +82,15 @@ class Running(Talking):
                 self._hand_off(op, frame.block, index)
             case program.End():
                 self._hang_up(op.reason)
+            case program.TakeUp():
+                self._take_up(op.gates)
+            case program.RequireAgain():
+                if state.earlier is not None and state.earlier.variables.get(op.gate.variable):
+                    self._require(op.gate, frame, index)
+            case program.GoOn():
+                self._go_on(op.gates)
+            case program.StartAnew():
+                self._forget_earlier()
             case _:
                 assert_never(op)
 
@@ -144,6 +155,46 @@ class Running(Talking):
         while state.frames and state.frames[-1].block != op.block:
             state.frames.pop()
         state.frames[-1].index = op.index
+
+    def _offer_earlier(self) -> None:
+        """Ask whether to go on where an earlier call was, after what every caller has to hear first."""
+        state = self._state
+        frame = state.frames[-1]
+        ops = self._plan.blocks[frame.block]
+        while frame.index < len(ops) and isinstance(
+            op := ops[frame.index], program.Say | program.UseLanguage | program.Set
+        ):
+            frame.index += 1
+            self._execute(op, frame, frame.index - 1)
+        state.frames.append(Frame(RING_BACK))
+
+    def _take_up(self, gates: Sequence[str]) -> None:
+        state, earlier = self._state, self._state.earlier
+        if earlier is None:
+            return
+        state.slots = dict(earlier.slots)
+        state.variables |= {n: v for n, v in earlier.variables.items() if n not in gates}
+        state.language = earlier.language
+        state.last_slot = earlier.last_slot
+        state.heard = state.heard_type = ""  # "yes" is not the answer to the next question as well
+        state.further = []
+
+    def _go_on(self, gates: Sequence[str]) -> None:
+        state, earlier = self._state, self._state.earlier
+        self._forget_earlier()
+        if earlier is None:
+            return
+        if any(earlier.variables.get(g) and not state.variables.get(g) for g in gates):
+            return
+        state.frames, state.menu_frames = earlier.frames, earlier.menu_frames
+        state.attempts = earlier.attempts
+        state.secrets = sorted({*state.secrets, *earlier.secrets})
+
+    def _forget_earlier(self) -> None:
+        state = self._state
+        state.earlier = None
+        state.heard = state.heard_type = ""
+        state.further = []
 
     def _hang_up(self, reason: str) -> None:
         self._leave_wait()

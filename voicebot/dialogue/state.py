@@ -58,7 +58,11 @@ class Wait(msgspec.Struct):
 
 
 class ConversationState(msgspec.Struct):
-    """The whole memory of one conversation."""
+    """The whole memory of one conversation.
+
+    ``secrets`` names the sensitive slots that were given and are not in ``slots`` any more; ``earlier``
+    is what the caller's last call left when it was cut off, until he has said whether to go on from it.
+    """
 
     frames: list[Frame] = []
     variables: dict[str, Any] = {}
@@ -79,3 +83,5 @@ class ConversationState(msgspec.Struct):
     language: str = ""
     manner: Manner = CALM
     over: bool = False
+    secrets: list[str] = []
+    earlier: "ConversationState | None" = None

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from voicebot.config.settings import Settings
+from voicebot.core.endings import INTERNAL_ERROR, NO_WORKER
 from voicebot.core.errors import OverloadError, SessionStoreError
 from voicebot.core.ids import new_call_id, new_session_id
 from voicebot.core.sip_step import MAX_STEPS, SipStep
@@ -197,10 +198,10 @@ class CallLeg:
             await self._link.run()
         except OverloadError as error:
             self.log.warning("call_without_worker", error=str(error))
-            self._refuse_for_now("no worker")
+            self._refuse_for_now(NO_WORKER)
         except Exception:
             self.log.exception("call_failed")
-            self.hang_up_now({}, by="edge", reason="internal error")
+            self.hang_up_now({}, by="edge", reason=INTERNAL_ERROR)
 
     def _not_answered_in_time(self) -> None:
         if not self.answered:
@@ -351,10 +352,10 @@ class CallLeg:
         metrics.CALLS_WITHOUT_WORKER.inc()
         self._silent_ticks_without_worker = None
         if not self.answered:
-            self._refuse_for_now("no worker")
+            self._refuse_for_now(NO_WORKER)
         elif not self._commands.bridged:
             self._say(Clip.CALL_AGAIN)
-            self.hang_up_when_drained({}, "no worker")
+            self.hang_up_when_drained({}, NO_WORKER)
             self._ending_by = "worker"
 
     def _say(self, clip: Clip) -> None:

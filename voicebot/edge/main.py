@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from voicebot.config.settings import Settings
+from voicebot.core.endings import INTERNAL_ERROR, NO_WORKER
 from voicebot.edge.call_leg import CallLeg, LegServices
 from voicebot.edge.frame_clock import FrameClock
 from voicebot.edge.load_guard import LoadGuard
@@ -101,7 +102,7 @@ class Edge:
             await call_leg.run()
         except Exception:  # noqa: BLE001 - it would cancel the neighbours in the task group
             _log.exception("call_failed", call_id=call_leg.call_id)
-            call_leg.hang_up_now({}, by="edge", reason="internal error")
+            call_leg.hang_up_now({}, by="edge", reason=INTERNAL_ERROR)
         finally:
             self._live -= 1
             metrics.CALLS_LIVE.set(self._live)
@@ -115,7 +116,7 @@ class Edge:
         if self._agent.draining:
             return "draining"
         if not self.ready:
-            return "no worker"
+            return NO_WORKER
         return ""
 
     def stop(self) -> None:

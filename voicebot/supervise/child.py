@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from voicebot.config.load import READY_VARIABLE
+from voicebot.supervise.ending import end_process
 from voicebot.telemetry.log import get_logger
 
 READY_TIMEOUT_S: Final = 60.0
@@ -93,17 +94,7 @@ class Child:
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, and SIGKILL when it takes too long."""
-        process = self.process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(grace_s):
-                await process.wait()
-        except TimeoutError:
-            self.kill()
-            await process.wait()
+        await end_process(self.process, grace_s)
 
     def kill(self) -> None:
         """SIGKILL, also for a process that is stopped."""

@@ -13,7 +13,6 @@ import os
 import pwd
 import secrets
 import shutil
-import signal
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -21,6 +20,7 @@ from typing import Final
 from voicebot.config.settings import Settings
 from voicebot.core.errors import ConfigError
 from voicebot.supervise.child import die_with_parent
+from voicebot.supervise.ending import end_process
 from voicebot.supervise.fleet import CALLS_PER_EDGE
 from voicebot.telemetry.log import get_logger
 
@@ -133,18 +133,7 @@ class Front:
 
     async def stop(self) -> None:
         """SIGTERM, then SIGKILL to the whole group."""
-        process = self.process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(STOP_LIMIT_S):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await end_process(self.process, STOP_LIMIT_S, whole_group=True)
 
     def _write(self) -> None:
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)

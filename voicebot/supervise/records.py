@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from voicebot.core.endings import EDGE_DIED
 from voicebot.core.errors import SessionStoreError
 from voicebot.session.call_detail_record import (
     CallDetailLog,
@@ -16,7 +17,6 @@ from voicebot.session.records import SessionEnding, StoredSession, utc_text
 from voicebot.session.store import SessionStore
 from voicebot.telemetry.log import get_logger
 
-EDGE_DIED: Final = "edge died"
 MAX_OPEN: Final = 1000
 
 

@@ -136,6 +136,9 @@ DROP_OFFS: Final = Counter(
 TAKEOVERS: Final = Counter(
     "voicebot_takeovers", "Calls another worker began: restored or begun anew", ["outcome"]
 )
+RING_BACKS: Final = Counter(
+    "voicebot_ring_backs", "Callers who were offered to go on with a call that a fault had cut off"
+)
 TOOL_SECONDS: Final = Histogram(
     "voicebot_tool_seconds", "Tool calls of the dialplan", ["outcome"], buckets=_STAGE_S
 )

@@ -223,6 +223,10 @@ class CallCore:
         self._dialogue = dialogue
         self._inherited = state.speaks
 
+    def begin_with(self, dialogue: Dialogue) -> None:
+        """The next ``Start`` opens this conversation, whatever ``open_dialogue`` would give."""
+        self._dialogue = dialogue
+
     @property
     def over(self) -> bool:
         """Whether the call has ended."""
@@ -338,7 +342,8 @@ class CallCore:
             self._output = SpeechOutput(first_generation=start.resume.generation)
             if self._dialogue is not None:
                 return self._resume(self._dialogue, start.resume, now_ms)
-        self._dialogue = self._open_dialogue(start)
+        if self._dialogue is None or start.resume is not None:
+            self._dialogue = self._open_dialogue(start)
         if self._dialogue is None:
             return [ToEdge(Reject(request=REJECT, code=404, reason="no route for this number"))]
         effects: list[Effect] = [] if start.answered else [ToEdge(Answer(request=ANSWER))]

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
+from voicebot.core.endings import EDGE_LOST, INTERNAL_ERROR, WORKER_STOPPED
 from voicebot.core.errors import RecognitionError, SessionStoreError, StaleLeaseError, SynthesisError
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import AskRouter, CallTool, StoreTurn
@@ -112,6 +113,10 @@ class CallJournal(Protocol):
         """Another worker began this call: what it left."""
         ...
 
+    async def cut_off(self, start: Start) -> CallState | None:
+        """What the last call of this caller left, when a fault of ours cut it off a moment ago."""
+        ...
+
     async def turn(self, turn: StoreTurn, at_ms: int) -> None:
         """A turn is finished; returns when it is safe."""
         ...
@@ -150,6 +155,7 @@ class CallSession:
         engines: Shared by all calls of the worker.
         journal: Store and call record of this call.
         restore: Gives the dialogue of a stored state.
+        offer: Gives the dialogue that offers to go on with a call that was cut off, or None.
         clock_ms: Monotonic clock in milliseconds.
         watch: Told what happens; may put commands of the console into the call.
         traces: Writes the spans of the call.
@@ -162,6 +168,7 @@ class CallSession:
         engines: Engines,
         journal: CallJournal,
         restore: Callable[[Start, CallState], Dialogue],
+        offer: Callable[[Start, CallState], Dialogue | None] = lambda _start, _state: None,
         clock_ms: Callable[[], float] = _now_ms,
         watch: CallWatch | None = None,
         traces: CallTraces | None = None,
@@ -174,6 +181,7 @@ class CallSession:
         self._engines = engines
         self._journal = journal
         self._restore = restore
+        self._offer = offer
         self._clock_ms = clock_ms
         self._inbox: asyncio.Queue[FromEdge | Input | Event] = asyncio.Queue(INBOX_SIZE)
         self._recogniser: TurnRecogniser | None = None
@@ -201,11 +209,11 @@ class CallSession:
                     self._voice.cancel()
         except* Exception as group:  # noqa: BLE001  the call ends here, with its record; others go on
             self._log.error("call_failed", error=repr(group.exceptions[0]), exc_info=group.exceptions[0])
-            self._end = self._end or EndCall("internal error", None)
+            self._end = self._end or EndCall(INTERNAL_ERROR, None)
         finally:
             if self._recogniser is not None:
                 self._recogniser.cancel()
-            end = self._end or EndCall("taken over" if self._replaced else "worker stopped", None)
+            end = self._end or EndCall("taken over" if self._replaced else WORKER_STOPPED, None)
             self._watch.ended(end.reason)
             self._meter.line(self._core.echo_return_loss_db)
             if await self._journal.ended(end.reason, end.stop):
@@ -249,6 +257,7 @@ class CallSession:
     async def _take_over(self, start: Start) -> None:
         """A call that another worker began goes on from what that one stored; else it begins anew."""
         if start.resume is None:
+            await self._offer_to_go_on(start)
             return
         state = await self._journal.taken_over(start)
         if state is not None:
@@ -256,10 +265,23 @@ class CallSession:
         metrics.TAKEOVERS.labels("restored" if state is not None else "anew").inc()
         self._log.info("call_taken_over", restored=state is not None, lease=start.resume.lease)
 
+    async def _offer_to_go_on(self, start: Start) -> None:
+        """A caller whose last call was cut off by a fault of ours rings back."""
+        state = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STORE_LIMIT_S):
+                state = await self._journal.cut_off(start)
+        dialogue = self._offer(start, state) if state is not None else None
+        if dialogue is not None:
+            self._core.begin_with(dialogue)
+            metrics.RING_BACKS.inc()
+        if state is not None:
+            self._log.info("caller_rings_back", offered=dialogue is not None)
+
     async def _read_link(self) -> None:
         while (message := await self._link.receive()) is not None:
             await self._inbox.put(message)
-        await self._inbox.put(LinkLost("edge lost"))
+        await self._inbox.put(LinkLost(EDGE_LOST))
 
     async def _carry_out(self, effects: list[Effect], tasks: asyncio.TaskGroup) -> None:
         engines = self._engines

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from voicebot.core.endings import FAULTS, OUR_PROGRAMS
 from voicebot.core.errors import SessionStoreError, StaleLeaseError
 from voicebot.dialogue.actions import CallTool, StoreTurn
 from voicebot.dialogue.events import ToolFinished
@@ -19,7 +21,13 @@ from voicebot.session.call_detail_record import (
     latency_of,
     transcript_of,
 )
-from voicebot.session.records import Effect, SessionEnding, SessionRecord, TurnRecord, utc_text
+from voicebot.session.records import (
+    Effect,
+    SessionEnding,
+    SessionRecord,
+    TurnRecord,
+    utc_text,
+)
 from voicebot.session.store import SessionStore
 from voicebot.telemetry.log import get_logger
 from voicebot.worker.effects import CallState, SaveState, TurnMeasured
@@ -28,6 +36,7 @@ ORPHAN_LOOK_S: Final = 0.25
 IN_DOUBT_S: Final = 2.0
 IN_DOUBT_DEAD_S: Final = 0.2  # its link broke: it is most likely dead, and nothing will come
 IN_DOUBT_LOOK_S: Final = 0.05
+_NOBODY: Final = ("anonymous", "unknown", "unavailable", "restricted", "private", "withheld")
 
 
 def turn_record(turn: StoreTurn, at_ms: int) -> TurnRecord:
@@ -53,6 +62,7 @@ class CallJournal:
         records: Where the call record goes.
         dialplan: Name of the dialplan that serves the call.
         orphan_grace_s: How long a call whose link broke may turn up at another worker.
+        ring_back_s: How long after a call that was cut off its caller may go on; 0: never.
         wall_clock_s: Time of day, for people; durations come from the link's own clock.
     """
 
@@ -62,12 +72,14 @@ class CallJournal:
         records: CallDetailLog,
         dialplan: str,
         orphan_grace_s: float = 5.0,
+        ring_back_s: float = 0.0,
         wall_clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._records = records
         self._dialplan = dialplan
         self._orphan_grace_s = orphan_grace_s
+        self._ring_back_s = ring_back_s
         self._wall_clock_s = wall_clock_s
         self._lease = 0
         self._start: Start | None = None
@@ -123,6 +135,38 @@ class CallJournal:
         self._started_at = stored.record.started_at or self._started_at
         self._workers = self._lease + 1
         return state
+
+    async def cut_off(self, start: Start) -> CallState | None:
+        """What the last call of this caller left, when a fault of ours cut it off a moment ago.
+
+        Returns:
+            None as well when somebody else may be ringing (no number, another number was called), when
+            the last call of this caller ended as it should, or nothing usable was stored.
+        """
+        if not self._ring_back_s or start.caller.strip().lower() in ("", *_NOBODY):
+            return None
+        try:
+            latest = await self._store.recent(2, caller=start.caller)
+            last = next((r for r in latest if r.session_id != start.session_id), None)
+            if last is None or not self._was_cut_off(last, start):
+                return None
+            stored = await self._store.load(last.session_id)
+            if stored is None or not stored.state:
+                return None
+            return msgspec.json.decode(stored.state, type=CallState)
+        except (SessionStoreError, msgspec.DecodeError) as error:
+            self._log.error("last_call_not_read", error=str(error))
+            return None
+
+    def _was_cut_off(self, last: SessionRecord, start: Start) -> bool:
+        fault = last.ended_by in OUR_PROGRAMS and last.reason in FAULTS
+        if not fault or (last.called, last.dialplan) != (start.called, self._dialplan):
+            return False
+        try:
+            ended_s = dt.datetime.fromisoformat(last.ended_at).timestamp()
+        except ValueError:
+            return False
+        return abs(self._wall_clock_s() - ended_s) <= self._ring_back_s
 
     async def state(self, save: SaveState) -> None:
         """Keep what another worker needs to go on.

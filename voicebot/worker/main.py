@@ -92,6 +92,10 @@ class Worker:
             ears.use(*used.recognisers(start))
             return used.restore(start, state)
 
+        def offer(start: Start, state: CallState) -> Dialogue | None:
+            ears.use(*used.recognisers(start))
+            return used.offer(start, state)
+
         core = HandoffCall(
             self.settings.turn,
             self.settings.budget,
@@ -107,10 +111,10 @@ class Worker:
             may_repeat=used.services.may_repeat,
         )
         grace_s = self.settings.link.resume_grace_ms / 1000 + RECORD_GRACE_S
-        journal = CallJournal(self.store, self.records, used.plan.name, grace_s)
+        journal = CallJournal(self.store, self.records, used.plan.name, grace_s, used.ring_back_s)
         watch = self.live.watch()
         traces = CallTraces(self.tracing) if self.tracing is not None else None
-        session = CallSession(link, core, engines, journal, restore, watch=watch, traces=traces)
+        session = CallSession(link, core, engines, journal, restore, offer, watch=watch, traces=traces)
         self.sessions.add(session)
         metrics.WORKER_CALLS.set(len(self.sessions))
         try:

@@ -11,7 +11,7 @@ from typing import Final
 from voicebot.core.errors import ConfigError
 from voicebot.dialogue.conversation import Conversation
 from voicebot.dialogue.library import PlanLibrary
-from voicebot.dialogue.opening import open_conversation
+from voicebot.dialogue.opening import open_conversation, open_ring_back
 from voicebot.dialogue.program import CompiledDialplan
 from voicebot.dialogue.routes import NoRoute, select_route
 from voicebot.dialogue.services import DialogueServices
@@ -37,6 +37,16 @@ class PlanInUse:
         """The conversation of a new call; None when no route matches."""
         conversation = open_conversation(self.plan, self._facts(start))
         return None if isinstance(conversation, NoRoute) else conversation
+
+    def offer(self, start: Start, state: CallState) -> Dialogue | None:
+        """The conversation that offers to go on from a call that was cut off; None when it cannot."""
+        return open_ring_back(self.plan, self._facts(start), state.conversation)
+
+    @property
+    def ring_back_s(self) -> float:
+        """How long after a call that was cut off its caller may go on; 0: never."""
+        rule = self.plan.source.defaults.ring_back
+        return rule.within / 1000 if rule.offer else 0.0
 
     def recognisers(self, start: Start) -> tuple[str, ...]:
         """Names of the model that should hear this call: the route's own, then the language."""
