@@ -30,7 +30,8 @@ from sip_test_harness.echo_simulator import EchoLine, EchoSimulator
 from tests.bench.concealment import CLIPS, load_clips
 from tests.bench.confidence import wilson
 from voicebot.audio import g711
-from voicebot.audio.level import active_speech_level, first_audible_sample, rms_dbov
+from voicebot.audio.active_level import active_speech_level
+from voicebot.audio.level import first_audible_sample, rms_dbov
 from voicebot.turn.echo_canceller import Aec3, NoCanceller
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.echo_trigger import EchoTrigger

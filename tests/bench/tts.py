@@ -15,8 +15,9 @@ from pystoi import stoi
 
 from tests.bench import tts_channel as channel
 from tests.bench.rows import FOLDER, row, write
+from voicebot.audio.active_level import active_speech_level
 from voicebot.audio.g711 import decode_ulaw
-from voicebot.audio.level import active_speech_level, first_audible_sample, peak_dbov
+from voicebot.audio.level import first_audible_sample, peak_dbov
 from voicebot.audio.narrowband import VoiceProfile, shape
 from voicebot.audio.narrowband_trim import fade_out
 from voicebot.config.settings import TtsSettings

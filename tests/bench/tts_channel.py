@@ -7,8 +7,8 @@ import tempfile
 import numpy as np
 from scipy.signal import firwin, lfilter
 
+from voicebot.audio.active_level import active_speech_level
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
-from voicebot.audio.level import active_speech_level
 from voicebot.audio.narrowband import TARGET_LEVEL_DBOV, shape
 from voicebot.audio.resampler import resample
 from voicebot.tts.calibration import SENTENCES

@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from voicebot.audio.level import (
-    ActiveSpeechMeter,
-    AudibleDetector,
-    active_speech_level,
-    first_audible_sample,
-    peak_dbov,
-    rms_dbov,
-)
+from voicebot.audio.active_level import ActiveSpeechMeter, active_speech_level
+from voicebot.audio.level import AudibleDetector, first_audible_sample, peak_dbov, rms_dbov
 
 
 def sine(level_dbov: float, count: int) -> np.ndarray:

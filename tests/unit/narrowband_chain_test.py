@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from voicebot.audio.level import active_speech_level, peak_dbov
+from voicebot.audio.active_level import active_speech_level
+from voicebot.audio.level import peak_dbov
 from voicebot.audio.narrowband import NarrowbandChain, VoiceProfile, design_presence, shape
 
 FLAT = VoiceProfile(presence_hz=(), presence_db=())

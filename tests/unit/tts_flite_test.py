@@ -5,8 +5,9 @@ import threading
 import numpy as np
 import pytest
 
+from voicebot.audio.active_level import active_speech_level
 from voicebot.audio.g711 import decode_ulaw
-from voicebot.audio.level import active_speech_level, peak_dbov
+from voicebot.audio.level import peak_dbov
 from voicebot.config.settings import TtsSettings
 from voicebot.core.errors import SynthesisError
 from voicebot.tts import espeak, flite

@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
+from voicebot.audio.linear_prediction import AllPoleFilter
 from voicebot.core.errors import MalformedRtpError
 
 Samples = NDArray[np.int16]
@@ -64,7 +64,7 @@ class ComfortNoise:
 
     def __init__(self, seed: int, parameters: ComfortNoiseParameters | None = None) -> None:
         self._random = np.random.default_rng(seed)
-        self._state = np.zeros(0)
+        self._synthesis = AllPoleFilter(np.ones(1))
         self._set(parameters or ComfortNoiseParameters())
 
     @property
@@ -83,8 +83,7 @@ class ComfortNoise:
     def generate(self, count: int = 160) -> Samples:
         """The next `count` samples, int16 (count,)."""
         excitation = self._random.standard_normal(count) * self._gain
-        noise: NDArray[np.float64]
-        noise, self._state = lfilter([1.0], self._denominator, excitation, zi=self._state)
+        noise = self._synthesis.filter(excitation)
         return np.clip(np.rint(noise), -32768, 32767).astype(np.int16)
 
     def _set(self, parameters: ComfortNoiseParameters) -> None:
@@ -94,10 +93,7 @@ class ComfortNoise:
             max(-_LARGEST_COEFFICIENT, min(_LARGEST_COEFFICIENT, k))
             for k in parameters.reflection_coefficients[:_MAX_ORDER]
         )
-        self._denominator = _step_up(reflection)
-        order = self._denominator.size - 1
-        if self._state.size != order:
-            self._state = np.zeros(order)
+        self._synthesis = AllPoleFilter(_step_up(reflection), self._synthesis.past)
         # The synthesis filter raises the power by 1 / prod(1 - k²): take that off the excitation.
         shrink = float(np.prod([1.0 - k * k for k in reflection]))
         self._gain = _FULL_SCALE * 10.0 ** (parameters.level_dbov / 20.0) * shrink**0.5

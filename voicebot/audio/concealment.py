@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicebot.audio.comfort_noise import ComfortNoise, ComfortNoiseParameters
-from voicebot.audio.extrapolation import Extrapolation, Signal
+from voicebot.audio.extrapolation import Extrapolation
 from voicebot.audio.level import rms_dbov
+from voicebot.audio.linear_prediction import Signal
 
 Samples = NDArray[np.int16]
 

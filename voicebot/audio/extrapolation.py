@@ -11,10 +11,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_toeplitz
-from scipy.signal import lfilter, lfiltic
 
-Signal = NDArray[np.float64]
+from voicebot.audio.linear_prediction import AllPoleFilter, Signal, predictor_of
 
 _LPC_ORDER: Final = 16
 _LPC_WINDOW_SAMPLES: Final = 240
@@ -55,8 +53,8 @@ class Extrapolation:
         self, context: Signal, random: np.random.Generator, lag_hint: int | None = None
     ) -> None:
         self._random = random
-        self._predictor = _predictor(context[-_LPC_WINDOW_SAMPLES:])
-        residual: Signal = lfilter(self._predictor, [1.0], context)[_LPC_ORDER:]
+        predictor = _predictor(context[-_LPC_WINDOW_SAMPLES:])
+        residual: Signal = np.convolve(context, predictor, "valid")
         self.lag, correlation = find_pitch(context)
         if lag_hint is not None and context.size - _TEMPLATE_SAMPLES < lag_hint <= residual.size:
             self.lag = lag_hint
@@ -67,7 +65,7 @@ class Extrapolation:
         self._voiced = float(
             np.clip((correlation - _NOISE_BELOW) / (_VOICED_ABOVE - _NOISE_BELOW), 0.0, 1.0)
         )
-        self._memory = lfiltic([1.0], self._predictor, context[: -_LPC_ORDER - 1 : -1])
+        self._synthesis = AllPoleFilter(predictor, context)
         self._position = 0
 
     def take(self, count: int) -> Signal:
@@ -76,8 +74,7 @@ class Extrapolation:
         self._position += count
         noise = self._random.standard_normal(count) * self._noise_rms
         excitation = self._voiced * self._periodic(position) + np.sqrt(1.0 - self._voiced**2) * noise
-        speech: Signal
-        speech, self._memory = lfilter([1.0], self._predictor, excitation, zi=self._memory)
+        speech = self._synthesis.filter(excitation)
         fade = np.interp(position, _FADE_AT_SAMPLES, _FADE_TO) * np.exp(
             -self._decay_per_sample * position
         )
@@ -164,8 +161,7 @@ def _predictor(segment: Signal) -> Signal:
     correlation = np.correlate(windowed, windowed, "full")[segment.size - 1 : segment.size + _LPC_ORDER]
     correlation = correlation * _LAG_WINDOW
     correlation[0] += 1.0  # digital silence has no spectrum
-    solution = solve_toeplitz(correlation[:-1], correlation[1:])
-    predictor: Signal = np.concatenate(([1.0], -solution)) * _BANDWIDTH_EXPANSION**_INDEX
+    predictor: Signal = predictor_of(correlation.tolist()) * _BANDWIDTH_EXPANSION**_INDEX
     return predictor
 
 

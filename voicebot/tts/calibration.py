@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import welch
 
+from voicebot.audio.active_level import active_speech_level
 from voicebot.audio.g711 import SAMPLE_RATE_HZ
-from voicebot.audio.level import active_speech_level, peak_dbov
+from voicebot.audio.level import peak_dbov
 from voicebot.audio.narrowband import TARGET_LEVEL_DBOV, VoiceProfile, shape
 from voicebot.core.errors import SynthesisError
 from voicebot.tts.protocol import Samples, Voice

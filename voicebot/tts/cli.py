@@ -25,8 +25,9 @@ def say(
     ] = None,
 ) -> None:
     """Say TEXT as a caller would hear it, and show level, length and time to first audio."""
+    from voicebot.audio.active_level import active_speech_level
     from voicebot.audio.g711 import decode_ulaw
-    from voicebot.audio.level import active_speech_level, peak_dbov
+    from voicebot.audio.level import peak_dbov
     from voicebot.config.settings import TtsSettings
     from voicebot.core.errors import SynthesisError
     from voicebot.tts.build import build_renderer
