@@ -78,7 +78,10 @@ async def test_next_worker_gets_what_nobody_acknowledged(edge, how):
 
 
 async def test_nobody_left(edge):
-    """The caller hears a sentence and then "call again", never silence for ever; then BYE."""
+    """The caller hears a sentence and then "call again", never silence for ever; then BYE.
+
+    The next worker that is there is told how the call ended, and writes its record.
+    """
     async with ScriptedWorker(edge.worker_port) as worker, Caller(edge.server) as caller:
         await caller.call()
         await worker.call()
@@ -93,6 +96,12 @@ async def test_nobody_left(edge):
         assert spoken > 150
         seqs = [p.sequence_number for p in caller.rtp]
         assert seqs == [(seqs[0] + i) & 0xFFFF for i in range(len(seqs))]
+    async with ScriptedWorker(edge.worker_port) as successor:
+        call = await successor.call(timeout_s=20)
+        stop = await call.wait_for(Stop, timeout_s=20)
+        assert (stop.reason, stop.ended_by) == ("no worker", "worker")
+        assert call.start.resume.session_id == call.start.session_id
+        assert call.start.resume.lease == 1
 
 
 async def test_clear_reports_and_older_audio_is_dropped(edge):

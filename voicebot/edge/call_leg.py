@@ -57,6 +57,8 @@ _FRAME_US: Final = 20_000
 _SILENCE: Final = b"\xff" * 160
 _EDGE_UTTERANCE: Final = "edge-"
 _DRAIN_LIMIT_US: Final = 30_000_000
+_RECORD_GRACE_S: Final = 30.0
+"""How long a call that lost all its workers looks for one to write its record."""
 _RECORDING_LIMIT_S: Final = 0.5
 """How long the end of a call may wait for the disk, so that it can tell whether audio is missing."""
 
@@ -118,6 +120,7 @@ class CallLeg:
         self._held_since_us = 0
         self._incoming_us = monotonic_us()
         self._worker_lost_us: int | None = None
+        self._worker_gone = False
         self._sip_steps = [SipStep(at_ms=0, text="INVITE")]
         self._answered_us: int | None = None
         self._ticks = 0
@@ -176,6 +179,9 @@ class CallLeg:
             lost_packets=stop.stats.lost_packets if stop.stats else 0,
             foreign_packets=stop.stats.foreign_packets if stop.stats else 0,
         )
+        if self._worker_gone and await self._link.find_for_the_record(_RECORD_GRACE_S):
+            self._introduce(self._resume())
+            self.send(stop)
         await self._link.close()
         if self.recording is not None:
             await self.recording.close()
@@ -288,20 +294,30 @@ class CallLeg:
         if self._worker_lost_us is not None:
             metrics.TAKEOVER_SECONDS.observe((monotonic_us() - self._worker_lost_us) / 1e6)
             self._worker_lost_us = None
-        resume = None
-        if self._link.workers_lost and self.answered:
-            resume = Resume(
-                session_id=self.session_id,
-                last_utterance=self._last_utterance,
-                last_utterance_played_ms=self._last_played_ms,
-                acknowledged_frame=self.ring.acknowledged_frame,
-                acknowledged_keys=self.ring.acknowledged_keys,
-                silent=self._link.left_silent,
-                talk_ms=round(self._duration_s() * 1000),
-                generation=self.generation,
-                lease=self._link.workers_lost,
-                utterances=self._utterances(),
-            )
+        resume = self._resume() if self._link.workers_lost and self.answered else None
+        self._introduce(resume)
+        if resume is not None and self._link.dialect == DIALECT_VOICEBOT_V1:
+            if self._held:
+                self.send(Held(held=True))
+            for missed in self.ring.replay():
+                self.send(missed)
+
+    def _resume(self) -> Resume:
+        """Where the call is, for a worker that takes it over."""
+        return Resume(
+            session_id=self.session_id,
+            last_utterance=self._last_utterance,
+            last_utterance_played_ms=self._last_played_ms,
+            acknowledged_frame=self.ring.acknowledged_frame,
+            acknowledged_keys=self.ring.acknowledged_keys,
+            silent=self._link.left_silent,
+            talk_ms=round(self._duration_s() * 1000),
+            generation=self.generation,
+            lease=self._link.workers_lost,
+            utterances=self._utterances(),
+        )
+
+    def _introduce(self, resume: Resume | None) -> None:
         self.send(
             Start(
                 call_id=self.call_id,
@@ -320,11 +336,6 @@ class CallLeg:
                 resume=resume,
             )
         )
-        if resume is not None and self._link.dialect == DIALECT_VOICEBOT_V1:
-            if self._held:
-                self.send(Held(held=True))
-            for missed in self.ring.replay():
-                self.send(missed)
 
     def _utterances(self) -> tuple[UtteranceProgress, ...]:
         return tuple(
@@ -350,6 +361,7 @@ class CallLeg:
     def on_worker_gone(self) -> None:
         """Say so and hang up."""
         metrics.CALLS_WITHOUT_WORKER.inc()
+        self._worker_gone = self.answered and self._link.dialect == DIALECT_VOICEBOT_V1
         self._silent_ticks_without_worker = None
         if not self.answered:
             self._refuse_for_now(NO_WORKER)

@@ -24,6 +24,7 @@ _WATCH_S: Final = 0.05
 _MOST_PATIENCE: Final = 4
 _CALM_US: Final = 30_000_000
 _RETRY_S: Final = 0.05
+_RECORD_RETRY_S: Final = 1.0
 _log = get_logger()
 
 
@@ -101,6 +102,22 @@ class CallLink:
                 return
             _log.info("worker_found", url=self._link.url)
             self._owner.on_worker_found()
+
+    async def find_for_the_record(self, limit_s: float) -> bool:
+        """After a call that ended without a worker: a link to one that can write its record.
+
+        Nothing is received on it. The owner is not told; it introduces the call itself.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                while self._link is None:
+                    try:
+                        self._link = await self._client.connect()
+                    except OverloadError:
+                        await asyncio.sleep(_RECORD_RETRY_S)
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self) -> None:
         """Flush and close what is open."""
