@@ -117,6 +117,7 @@ async def measure(options, folder):
             print(
                 f"{at_once:3d} calls: onset p50 {c['response_onset']['p50_ms']:.0f} p95 "
                 f"{c['response_onset']['p95_ms']:.0f} ms, gap p99.9 {c['bot_gap']['p999_ms']:.1f} ms, "
+                f"longest {c['bot_gap']['max_ms']:.0f} ms, "
                 f"{c['cores']:.2f} cores, {c['memory_mb']:.0f} MB, failed {sum(c['failures'].values())}"
                 f"{', VOID' if c['sender_lateness']['p99_ms'] > 5 else ''}",
                 flush=True,
@@ -185,6 +186,8 @@ def rows_of(idle_mb, curve, engine):
             ok=not last["failures"], note=f"onset p95 {last['response_onset']['p95_ms']:.0f} ms",
         ),
         at_most(f"RTP gap p99.9 at the knee, {engine} engines", knee["bot_gap"]["p999_ms"], "ms", 30, target="8"),
+        at_most(f"RTP gap, longest at the knee, {engine} engines", knee["bot_gap"]["max_ms"], "ms", 30, target="8",
+                note=f"of {knee['bot_gap']['count']}; a tick 10 ms late is a gap of 30 ms"),
     ]  # fmt: skip
 
 

@@ -157,7 +157,7 @@ async def random_kills(bot, booking, wanted, chance):
 
 
 async def measure(options):
-    chance = random.Random(16)
+    chance = random.Random(options.seed)
     rows = [row("machine", machine(), "")]
     with tempfile.TemporaryDirectory() as folder:
         if options.trials:
@@ -169,7 +169,9 @@ async def measure(options):
         if options.kills:
             place = Path(folder) / "kills"
             place.mkdir()
-            async with Booking(delay_s=0.1) as booking, takeover_bot(place, booking) as bot:
+            # Three workers, so that one works while two start again: a kill every few seconds.
+            quick = {"link__standby_workers": 2, "scale__hang_limit_s": 2}
+            async with Booking(delay_s=0.1) as booking, takeover_bot(place, booking, **quick) as bot:
                 rows += await random_kills(bot, booking, options.kills, chance)
                 left = sum('"worker_silent"' in line for line in bot.log)
                 rows.append(row("links left for their silence, SIGSTOP included", left, ""))
@@ -180,6 +182,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20, help="per moment and way of dying")
     parser.add_argument("--kills", type=int, default=0, help="random kills under four calls")
+    parser.add_argument("--seed", type=int, default=16, help="of the moments; another one for each part")
     options = parser.parse_args()
     rows = asyncio.run(measure(options))
     write("failover", rows)

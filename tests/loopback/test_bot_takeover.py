@@ -18,6 +18,7 @@ from tests.unit.redis_server import running_redis
 
 pytestmark = [pytest.mark.loopback, pytest.mark.models]
 KILLS = 200
+QUICK = {"link__standby_workers": 2, "scale__hang_limit_s": 2}
 
 
 @pytest.mark.timeout(300)
@@ -44,7 +45,7 @@ async def test_a_worker_killed_between_a_key_and_its_tool_leaves_no_trace(tmp_pa
 @pytest.mark.timeout(7200)
 async def test_two_hundred_random_kills(tmp_path):
     """Four calls at a time; every few seconds a worker is killed or stopped at a random moment."""
-    async with Booking(delay_s=0.1) as booking, takeover_bot(tmp_path, booking) as bot:
+    async with Booking(delay_s=0.1) as booking, takeover_bot(tmp_path, booking, **QUICK) as bot:
         rows = await random_kills(bot, booking, KILLS, random.Random(20261121))
         assert [r["note"] for r in rows if not r["ok"]] == []
         assert len(bot.records()) == len({r["call_id"] for r in bot.records()})
