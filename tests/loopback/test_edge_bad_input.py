@@ -60,6 +60,46 @@ async def test_torture_messages(edge, worker):
     await next_call_is_answered(edge)
 
 
+IPV6_SHAPES = {
+    "reference in the request URI": (b"INVITE sip:bot@127.0.0.1:", b"INVITE sip:bot@[2001:db8::10]:"),
+    "no brackets in the request URI": (b"INVITE sip:bot@127.0.0.1:", b"INVITE sip:bot@2001:db8::10:"),
+    "brackets in received": (b";rport;", b";rport;received=[2001:db8::9:255];"),
+    "no brackets in received": (b";rport;", b";rport;received=2001:db8::9:255;"),
+    "reference in Via": (b"SIP/2.0/UDP 127.0.0.1:", b"SIP/2.0/UDP [2001:db8::9:1]:"),
+    "port without brackets in Via": (b"SIP/2.0/UDP 127.0.0.1:", b"SIP/2.0/UDP 2001:db8::9:1:"),
+    "reference in Contact": (b"Contact: <sip:alice@127.0.0.1", b"Contact: <sip:alice@[2001:db8::9:1]"),
+    "IPv4 mapped": (b"Contact: <sip:alice@127.0.0.1", b"Contact: <sip:alice@[::ffff:192.0.2.10]"),
+    "one colon too many": (
+        b"Contact: <sip:alice@127.0.0.1",
+        b"Contact: <sip:alice@[2001:db8:::192.0.2.1]",
+    ),
+    "zone": (b"Contact: <sip:alice@127.0.0.1", b"Contact: <sip:alice@[fe80::1%25lo]"),
+    "media": (b"c=IN IP4 127.0.0.1", b"c=IN IP6 2001:db8::20"),
+    "several media addresses": (b"c=IN IP4 127.0.0.1", b"c=IN IP6 ff1e:03ad::7f2e:172a:1e24/3"),
+    "origin": (b"IN IP4 127.0.0.1\r\ns=", b"IN IP6 2001:db8::20\r\ns="),
+}
+
+
+async def test_addresses_of_ipv6(edge, worker):
+    """The shapes of RFC 5118 over IPv4, which is all that the edge has: alive, no media to IPv6."""
+    for name, (old, new) in IPV6_SHAPES.items():
+        async with Caller(edge.server) as caller:
+            sent = []
+            caller.send_raw = sent.append
+            caller.invite()
+            del caller.send_raw
+            assert old in sent[0], name
+            head, _, body = sent[0].replace(old, new).partition(b"\r\n\r\n")
+            lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Content-Length")]
+            lines.append(b"Content-Length: %d" % len(body))
+            caller.send_raw(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+            if "media" in name:
+                assert (await caller.final()).code in (400, 488), name
+            else:
+                await asyncio.sleep(0.02)
+    await next_call_is_answered(edge)
+
+
 async def test_mutated_invites(edge, worker):
     """300 INVITEs with bytes changed, cut or doubled: alive, and the next call is answered."""
     chance = random.Random(4475)
