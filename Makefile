@@ -84,11 +84,13 @@ qa-demo: $(DEV_STAMP) ## Record two calls, replay them over bad networks, write 
 	$(BIN)/python -m tests.qa.demo $(ARGS)
 
 .PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-turns bench-router bench-failover bench-capacity
+# Two files at a time, shuffled in the same way each time, so that a failure can be seen again.
 test: $(DEV_STAMP) ## Set up and pass the tests
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --randomly-seed=20261121 $(ARGS)
 
-test-long: $(DEV_STAMP) ## The long bounded runs
+test-long: $(DEV_STAMP) ## The long bounded runs, and examples by chance
 	$(BIN)/pytest -m long --timeout 1800 $(ARGS)
+	$(BIN)/pytest tests/property tests/unit -k "fuzz or property" --hypothesis-profile chance $(ARGS)
 
 test-coqui: $(DEV_STAMP) ## The neural voices in a venv of their own (1.8 GB)
 	@test -x .tools/coqui/bin/python || $(UV) venv --quiet --python python3 .tools/coqui

@@ -20,7 +20,8 @@ from sip_test_harness.asr_run import digits_said
 from sip_test_harness.pacer import realtime_section
 from tests.bench.rows import at_most, machine, row, write
 from tests.bench.wire import cpu_seconds
-from tests.loopback.bot_program import ROOT, free_port_range, running_bot
+from tests.loopback.bot_program import ROOT, running_bot
+from tests.ports import free_port_range
 
 SPEECH = ROOT / "tests/data/caller/account_number.wav"
 SAID = ["one", "two", "three", "four", "five", "six", "seven", "eight"]

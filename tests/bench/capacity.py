@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tests.bench.rows import at_most, machine, row, write
 from tests.bench.wire import cpu_seconds
-from tests.loopback.bot_program import ROOT, free_port, free_port_range, running_bot
+from tests.loopback.bot_program import ROOT, running_bot
+from tests.ports import free_port_range
 
 HEARD = "opening hours@700"
 SCRIPT = f"""
@@ -102,7 +103,7 @@ async def measure(options, folder):
     rtp = free_port_range(32 * edges)
     settings = {
         "scale__calls": most,
-        "scale__edge_port": free_port() & ~63,
+        "scale__edge_port": free_port_range(64),
         "rtp__port_min": rtp,
         "rtp__port_max": rtp + 32 * edges - 1,
     }

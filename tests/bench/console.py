@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ import httpx
 
 from tests.bench.rows import at_most, percentile, write
 from tests.browser.chromium import chromium
-from tests.browser.console_program import free_port
+from tests.ports import free_port
 from tests.unit.console_kit import TOKEN, context
 from voicebot.handoff.queue_store import HandoffStore
 from voicebot.telemetry.live_feed import LivePort
@@ -42,7 +43,7 @@ def processor_s(pid):
 @contextlib.asynccontextmanager
 async def console(folder):
     """Yields its address and process id."""
-    port = free_port()
+    port = free_port(socket.SOCK_STREAM)
     environment = os.environ | {
         "VOICEBOT_DATA_DIR": str(folder),
         "VOICEBOT_CONSOLE__PORT": str(port),

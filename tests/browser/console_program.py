@@ -6,20 +6,15 @@ import socket
 
 import httpx
 
+from tests.ports import free_port
 from tests.unit.console_kit import TOKEN, settings
 from voicebot.console import main
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.asynccontextmanager
 async def running_console(folder, monkeypatch, **sections):
     """Yields its address."""
-    port = free_port()
+    port = free_port(socket.SOCK_STREAM)
     monkeypatch.setenv("VOICEBOT_CONSOLE_TOKEN", TOKEN)
     chosen = settings(folder, port=port).model_copy(update=sections)
     server = main.build_server(chosen)

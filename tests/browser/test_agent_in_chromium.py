@@ -10,8 +10,9 @@ from sip_test_harness import Caller, CallerOptions
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
 from tests.browser.chromium import chromium, chromium_path
 from tests.browser.console_program import log_in, running_console
-from tests.loopback.bot_program import free_port, running_bot
+from tests.loopback.bot_program import running_bot
 from tests.loopback.test_handoff_calls import AGENT_HZ, CALLER_HZ, PLAN, tone, wait_tone
+from tests.ports import free_port
 from voicebot.handoff.queue_store import HandoffStore
 
 pytestmark = [

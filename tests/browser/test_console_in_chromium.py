@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.browser.chromium import chromium, chromium_path
 from tests.browser.console_program import log_in, running_console
+from tests.ports import free_port
 from tests.unit.console_kit import XSS, XSS_ATTRIBUTE, context, write_call
 from voicebot.config.settings import LinkSettings
 from voicebot.handoff.queue_store import HandoffStore
@@ -186,9 +188,9 @@ async def test_the_recording_player_draws_two_lanes(tmp_path, monkeypatch):
 @pytest.mark.loopback
 async def test_the_telephone_in_the_page_completes_the_bank_call(tmp_path, monkeypatch):
     """Microphone file, keypad and the live transcript: the balance is spoken and shown."""
-    from tests.loopback.bot_program import free_port, running_bot
+    from tests.loopback.bot_program import running_bot
 
-    link_port = free_port()
+    link_port = free_port(socket.SOCK_STREAM)
     folder = tmp_path / "var"
     speech = ROOT / "tests/data/caller/balance.wav"
     async with (

@@ -10,29 +10,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.ports import free_port, free_port_range
+
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 90
 OFFICE_HOURS = "2026-11-18T11:00:00+00:00"  # a Wednesday: the samples are open, whenever the tests run
-
-
-def free_port(kind=socket.SOCK_DGRAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def free_port_range(size):
-    """A start of `size` UDP ports that are free now."""
-    for start in range(20000 + os.getpid() % 100 * 200, 60000, size):
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(start, start + size):
-                    probe = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                    probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return start
-    raise RuntimeError("no free UDP ports")
 
 
 @dataclass

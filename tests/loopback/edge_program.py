@@ -12,24 +12,11 @@ import threading
 import time
 from pathlib import Path
 
+from tests.ports import free_port, free_port_range
 from voicebot.link.messages import Answer, Start
 from voicebot.link.server import LinkServer
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port(kind=socket.SOCK_DGRAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def free_range(pairs: int) -> int:
-    """First port of a range that is free at this moment."""
-    while True:
-        base = free_port() & ~1
-        if base + 2 * pairs < 65000:
-            return base
 
 
 class EdgeProgram:
@@ -40,7 +27,7 @@ class EdgeProgram:
         self.worker_port = free_port(socket.SOCK_STREAM)
         self.second_worker_port = free_port(socket.SOCK_STREAM)
         self.server = ("127.0.0.1", self.sip_port)
-        base = free_range(32)
+        base = free_port_range(64)
         settings = {
             "sip": {
                 "port": self.sip_port,

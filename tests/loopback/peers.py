@@ -10,7 +10,7 @@ import numpy as np
 
 from sip_test_harness import read_wav
 from sip_test_harness.g711 import encode
-from tests.loopback.bot_program import free_port
+from tests.ports import free_port
 
 SIPP_FILES = Path(__file__).parent / "sipp"
 
@@ -38,7 +38,7 @@ async def run_sipp(scenario, bot, folder, *options, limit_s=60):
         "-p",
         str(free_port()),
         "-mp",
-        str(free_port() & ~1),
+        str(free_port()),
         "-nostdin",
         "-trace_stat",
         "-stf",

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sip_test_harness import Caller, CallerOptions, CallFailedError
-from tests.loopback.bot_program import free_port, free_port_range, running_bot
+from tests.loopback.bot_program import running_bot
 from tests.loopback.takeover_kit import STUB
+from tests.ports import free_port_range
 
 pytestmark = [pytest.mark.loopback, pytest.mark.models, pytest.mark.peer]
 CALLS = 8
@@ -21,7 +22,7 @@ CALLS = 8
 async def bot_for_eight(folder, **settings):
     """A bot with two edges behind Kamailio."""
     rtp = free_port_range(32)
-    ports = {"scale__edge_port": free_port() & ~15, "rtp__port_min": rtp, "rtp__port_max": rtp + 31}
+    ports = {"scale__edge_port": free_port_range(16), "rtp__port_min": rtp, "rtp__port_max": rtp + 31}
     async with running_bot(folder, scale__calls=CALLS, **ports, **STUB, **settings) as bot:
         yield bot
 

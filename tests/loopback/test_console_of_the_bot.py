@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.loopback.bot_program import free_port, running_bot
+from tests.loopback.bot_program import running_bot
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(120)]
 LIMIT_S = 60

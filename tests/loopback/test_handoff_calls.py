@@ -15,7 +15,8 @@ import pytest_asyncio
 from sip_test_harness import Caller, CallerOptions
 from sip_test_harness import g711 as harness_g711
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
-from tests.loopback.bot_program import free_port, running_bot
+from tests.loopback.bot_program import running_bot
+from tests.ports import free_port
 from voicebot.handoff.user_to_user import decode_fields
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
