@@ -1,6 +1,6 @@
 """Our own voice coming back: false pauses, missed interruptions and their delay, per kind of line (targets 4, 5).
 
-Run: .venv/bin/python -m tests.bench.echo [--calls 160] [--processes 2]
+Run: .venv/bin/python -m tests.bench.echo [--calls 160] [--processes 2] [--plots]
 
 Each call plays two prompts of human speech over a simulated line (sip_test_harness.echo_simulator: hybrid or
 speakerphone, 6 to 30 dB, 10 to 900 ms, delay steps, loss, noise) on virtual time. In half of the calls a
@@ -10,7 +10,8 @@ human caller of another voice speaks into one of the prompts. What is counted:
     missed        the caller spoke and the trigger did not fire within 1.2 s
     detection     first packet of the caller's speech (within 15.9 dB of its active level) to the trigger
 
-Echo, loss and noise are simulated; nothing here was run over a real line.
+Echo, loss and noise are simulated; nothing here was run over a real line. With --plots each threshold of the
+trigger is moved while the others keep their defaults, on the same calls, and docs/images/turn-echo-*.svg are drawn.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import multiprocessing
 import random
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,15 @@ from tests.bench.confidence import wilson
 from voicebot.audio import g711
 from voicebot.audio.active_level import active_speech_level
 from voicebot.audio.level import first_audible_sample, rms_dbov
+from voicebot.config.echo_settings import EchoTriggerSettings
+from voicebot.config.settings import TurnSettings
 from voicebot.turn.echo_canceller import Aec3, NoCanceller
 from voicebot.turn.echo_path import EchoPath
 from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.voice_activity import VoiceActivity
 
 RESULT = Path("var/bench/echo.json")
+IMAGES = Path("docs/images")
 TICK = 160
 TICK_MS = 20
 PROMPT_DBOV = -20.0
@@ -48,6 +52,23 @@ SPEECH_MARGIN_DB = 15.9
 LEAD_MS = 400
 DETECT_WITHIN_MS = 1200
 KINDS = ("hybrid", "speakerphone", "none")
+SHIPPED: dict[str, float] = {
+    **TurnSettings().echo_trigger.model_dump(),
+    "no_echo_ms": TurnSettings().barge_in_ms,
+}
+# What --plots moves, and over what kind of line that matters.
+SWEEPS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "unknown_odds": ("echo", (6, 10, 14, 17, 20, 22, 25, 30)),
+    "echo_ms": ("echo", (40, 60, 80, 100, 140, 200)),
+    "unexplained_share": ("echo", (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)),
+    "echo_evidence": ("echo", (4.5, 5.5, 6.5, 8.0)),
+    "likeness_ratio": ("echo", (12, 16, 20, 25)),
+    "no_echo_ms": ("none", (40, 60, 80, 100, 140, 200)),
+    "above_noise_db": ("none", (4, 6, 8, 10, 14)),
+}
+VARIANTS = tuple(
+    (name, value, {**SHIPPED, name: value}) for name, (_, values) in SWEEPS.items() for value in values
+)
 
 
 @dataclass(frozen=True)
@@ -143,12 +164,29 @@ def speech(given: Scenario) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int
 
 
 def play(given: Scenario) -> Outcome:
-    """One call on virtual time."""
+    """One call on virtual time, with the shipped thresholds."""
+    return play_each(given, (SHIPPED,))[0]
+
+
+def play_swept(given: Scenario) -> list[Outcome]:
+    """The same with the shipped thresholds, then with each of `VARIANTS`."""
+    return play_each(given, (SHIPPED, *(thresholds for _, _, thresholds in VARIANTS)))
+
+
+def make_trigger(thresholds: dict[str, float]) -> EchoTrigger:
+    """A trigger with these thresholds."""
+    echo = {k: v for k, v in thresholds.items() if k != "no_echo_ms"}
+    return EchoTrigger(EchoTriggerSettings(**echo), int(thresholds["no_echo_ms"]))
+
+
+def play_each(given: Scenario, variants: Sequence[dict[str, float]]) -> list[Outcome]:
+    """One call as triggers of several settings hear it; the first is the one whose CPU counts."""
     sent, caller, prompts, onset = speech(given)
     far_end = EchoSimulator(given.line)
     # The trigger does not look at the residual, so the canceller is left out of this measurement.
-    path, detector, trigger = EchoPath(make_canceller=NoCanceller), VoiceActivity(), EchoTrigger()
-    fired = []
+    path, detector = EchoPath(make_canceller=NoCanceller), VoiceActivity()
+    triggers = [make_trigger(thresholds) for thresholds in variants]
+    fired: list[list[int]] = [[] for _ in triggers]
     cpu_s = 0.0
     for start in range(0, sent.size, TICK):
         block = slice(start, start + TICK)
@@ -156,9 +194,22 @@ def play(given: Scenario) -> Outcome:
         speaking = any(first <= start < last for first, last in prompts)
         before_s = time.thread_time()
         result = path.process(heard, sent[block], speaking)
-        if trigger.feed(result, detector.feed(heard)):
-            fired.append(start + TICK)
+        windows = detector.feed(heard)
+        if triggers[0].feed(result, windows):
+            fired[0].append(start + TICK)
         cpu_s += time.thread_time() - before_s
+        for trigger, times in zip(triggers[1:], fired[1:], strict=True):
+            if trigger.feed(result, windows):
+                times.append(start + TICK)
+    return [
+        Outcome(given, *judged(given, times, prompts, onset), cpu_s, sent.size / 8000) for times in fired
+    ]
+
+
+def judged(
+    given: Scenario, fired: list[int], prompts: list[tuple[int, int]], onset: int | None
+) -> tuple[int, int, float | None]:
+    """False pauses, prompts that counted, and how long the caller's interruption took."""
     false_pauses, counted, detection_ms = 0, 0, None
     for index, (first, last) in enumerate(prompts):
         counted += 1
@@ -169,7 +220,60 @@ def play(given: Scenario) -> Outcome:
             detection_ms = (after[0] - onset) / 8 if after else None
             break  # what comes after an interruption is another dialogue
         false_pauses += any(first < at <= end for at in fired)
-    return Outcome(given, false_pauses, counted, detection_ms, cpu_s, sent.size / 8000)
+    return false_pauses, counted, detection_ms
+
+
+def plot(outcomes: list[list[Outcome]]) -> None:
+    """False pauses, misses and delay over each threshold, the default marked."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    for name, (lines, values) in SWEEPS.items():
+        found = []
+        for index, (swept, _, _) in enumerate(VARIANTS, 1):
+            if swept == name:
+                mine = [
+                    o[index]
+                    for o in outcomes
+                    if (o[0].scenario.line.kind == "none") == (lines == "none")
+                ]
+                found.append(summarise(mine, loud_enough=True))
+        figure, axes = plt.subplots(figsize=(5.2, 3.4))
+        for label, counts, colour in (
+            ("false pauses, % of prompts", [(f.false_pauses, f.prompts) for f in found], "tab:red"),
+            ("missed interruptions, %", [(f.missed, f.spoken) for f in found], "tab:orange"),
+        ):
+            bounds = [wilson(*c) for c in counts]
+            axes.fill_between(
+                values, [b[0] for b in bounds], [b[1] for b in bounds], alpha=0.15, color=colour
+            )
+            axes.plot(values, [100 * k / n for k, n in counts], "o-", color=colour, label=label)
+        axes.axhline(2, color="grey", linestyle=":", linewidth=1)
+        axes.axvline(SHIPPED[name], color="black", linestyle="--", label="default")
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("%, 95 % interval")
+        axes.set_xlabel(f"{name} (lines {'without' if lines == 'none' else 'with'} echo)")
+        times = axes.twinx()
+        times.plot(
+            values,
+            [np.median(f.detection_ms) for f in found],
+            "-",
+            color="tab:blue",
+            label="detection p50, ms",
+        )
+        times.set_ylim(bottom=0)
+        times.set_ylabel("ms")
+        handles = [*axes.get_legend_handles_labels()[0], *times.get_legend_handles_labels()[0]]
+        axes.legend(handles, [h.get_label() for h in handles], fontsize=7)
+        axes.set_title(f"{found[0].prompts} prompts, {found[0].spoken} interruptions", fontsize=9)
+        figure.tight_layout()
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        figure.savefig(IMAGES / f"turn-echo-{name.replace('_', '-')}.svg", metadata={"Date": None})
+        plt.close(figure)
+        for value, part in zip(values, found, strict=True):
+            print(part.row(f"{name} {value:g}"))
 
 
 def echo_return_loss_enhancement_db(delay_ms: float, seed: int) -> float:
@@ -288,6 +392,9 @@ def main() -> int:
         "--calls", type=int, default=160, help="calls per kind of line, without and with a caller each"
     )
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--plots", action="store_true", help="move each threshold, draw docs/images/*.svg"
+    )
     arguments = parser.parse_args()
     assert CLIPS.is_dir()
     scenarios = [
@@ -297,7 +404,8 @@ def main() -> int:
         for seed in range(arguments.calls)
     ]
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        outcomes = pool.map(play, scenarios, chunksize=8)
+        swept = pool.map(play_swept if arguments.plots else play, scenarios, chunksize=8)
+    outcomes = [o[0] for o in swept] if arguments.plots else swept
     for kind in KINDS:
         mine = [o for o in outcomes if o.scenario.line.kind == kind]
         print(summarise(mine).row(kind))
@@ -313,6 +421,8 @@ def main() -> int:
     erle = {
         delay_ms: echo_return_loss_enhancement_db(delay_ms, delay_ms) for delay_ms in (60, 300, 600, 900)
     }
+    if arguments.plots:
+        plot(swept)
     table = rows(outcomes, erle)
     for row in table:
         print(

@@ -24,13 +24,19 @@ from tests.loopback.bot_program import ROOT, running_bot
 from voicebot.config.settings import TurnSettings
 from voicebot.turn.voice_activity import VoiceActivity
 
+LONGEST_PAUSE_MS = 500  # the stub knows a whole turn or nothing: it cannot hear half a sentence
 SPEECH = sorted((ROOT / "tests/data/speech").glob("*.flac"))
 STUB = {"asr__engine": "fake", "tts__engine": "tone", "recording__enabled": "true"}
 MAX_TURN_S = 4.0
+STAGES = ("speech_end", "endpoint", "asr_final", "route", "tts_first_audio", "packet_out")
 
 
 def clip(path):
-    """8 kHz human speech without silence at its ends, at most four seconds, cut at a quiet place."""
+    """8 kHz human speech without silence at its ends, at most four seconds, cut at a quiet place.
+
+    A reader who falls silent for half a second has said a turn: what comes after is left out (what becomes of such
+    pauses is measured by tests/bench/turn_ends.py).
+    """
     samples, _ = soundfile.read(path, dtype="int16")
     blocks = samples[: len(samples) // 160 * 160].reshape(-1, 160).astype(float)
     level = 10 * np.log10((blocks**2).mean(axis=1) / 32768**2 + 1e-12)
@@ -40,6 +46,10 @@ def clip(path):
         window = slice(first + 50, first + int(MAX_TURN_S / 0.02))
         last = window.start + int(np.argmin(level[window]))
         last = max(b for b in loud if b <= last)
+    for before, after in itertools.pairwise(loud[loud <= last]):
+        if (after - before - 1) * 20 >= LONGEST_PAUSE_MS:
+            last = before
+            break
     return samples[first * 160 : (last + 1) * 160]
 
 
@@ -129,21 +139,20 @@ async def stub_rows(quick):
             seconds = 15 if quick else 60
             measured, cpu_s = await pacing(bot, 4, seconds)
             rows += pacing_rows(measured, cpu_s, seconds)
-            onsets, void = [], []
+            turns, void = [], []
             for _ in range(1 if quick else 3):
                 measures = await onset_call(bot, clips)
-                onsets += [
-                    t.response_onset_ms for t in measures.turns if t.response_onset_ms is not None
-                ]
+                turns += measures.turns
                 void += voided([measures])
-            rows += onset_rows("stub engines, human speech", onsets, void, target="1")
+            rows += onset_rows("stub engines, human speech", turns, void, target="1")
+            rows += stage_rows(bot.events("turn"))
         async with running_bot(
             folder, **{**STUB, "tts__engine": "flite"}, asr__fake_script=heard
         ) as bot:
             stops, void = [], []
             for samples in clips[:6] * (1 if quick else 4):
                 measures = await barge_in_call(bot, samples)
-                stops += [t.barge_in_stop_ms for t in measures.turns if t.barge_in_stop_ms is not None]
+                stops += [t for t in measures.turns if t.barge_in_stop_ms is not None]
                 void += voided([measures])
             rows += stop_rows(stops, void)
     return rows
@@ -186,18 +195,46 @@ def pacing_rows(measured, cpu_s, seconds):
     ]
 
 
-def onset_rows(name, onsets, void, *, target):
+def onset_rows(name, turns, void, *, target):
+    """Onsets of the turns that were answered, and how many were answered before they were over."""
+    onsets = [t.response_onset_ms for t in turns if t.response_onset_ms is not None]
     note = f"n={len(onsets)}{'; VOID: ' + void[0] if void else ''}"
     middle, high = percentile(onsets, 0.5), percentile(onsets, 0.95)
+    cut_off = sum(t.cut_off for t in turns)
     return [
         at_most(f"response onset p50, {name}", middle, "ms", 300, target=target, note=note),
         at_most(f"response onset p95, {name}", high, "ms", 450, target=target),
         at_most(f"response onset max, {name}", max(onsets), "ms", 1200, target=target),
+        row(f"turns answered before their end, {name}", cut_off, "turns", note=f"n={len(turns)}"),
     ]
 
 
-def stop_rows(stops, void):
-    note = f"n={len(stops)}{'; VOID: ' + void[0] if void else ''}"
+def stage_rows(events):
+    """Where the time of an onset went, as the bot itself accounts it; the slowest turns are printed."""
+    spoken = [e for e in events if e.get("end_reason")]
+    for event in sorted(spoken, key=lambda e: -(e["response_onset_ms"] or 0))[:5]:
+        wanted = ("response_onset_ms", "end_reason", "hold_ms", "speculation", "stages_ms")
+        print("   slow:", {key: event[key] for key in wanted})
+    stages = {
+        stage: [e["stages_ms"][stage] for e in spoken if stage in e["stages_ms"]] for stage in STAGES
+    }
+    return [
+        row(
+            f"of it {stage}, p50",
+            round(percentile(took, 0.5), 1),
+            "ms",
+            note=f"p95 {percentile(took, 0.95):.1f}",
+        )
+        for stage, took in stages.items()
+        if took
+    ]
+
+
+def stop_rows(turns, void):
+    stops = [t.barge_in_stop_ms for t in turns]
+    missed = sum(not t.yielded for t in turns)
+    note = f"n={len(stops)}, {missed} missed{'; VOID: ' + void[0] if void else ''}"
+    print("   stops, ms:", [round(stop) for stop in stops])
     return [
         at_most("barge-in stop p50", percentile(stops, 0.5), "ms", 160, target="4", note=note),
         at_most("barge-in stop p95", percentile(stops, 0.95), "ms", 300, target="4"),
@@ -209,7 +246,7 @@ async def real_rows(quick):
 
     turns = [read_wav(p) for p in sorted((ROOT / "tests/data/caller").glob("opening_hours*.wav"))]
     turns = turns or [read_wav(ROOT / "tests/data/caller/balance.wav")]
-    onsets, void = [], []
+    said, void = [], []
     with tempfile.TemporaryDirectory() as folder:
         async with running_bot(folder) as bot:
             for _ in range(4 if quick else 12):
@@ -221,11 +258,10 @@ async def real_rows(quick):
                         await call.wait_bot_audible(6)
                         await call.wait_bot_silent(300)
                         measures = call.measures()
-                    onsets += [
-                        t.response_onset_ms for t in measures.turns if t.response_onset_ms is not None
-                    ]
+                    said += measures.turns
                     void += voided([measures])
-    return onset_rows("real engines, menu words", onsets, void, target="2")
+            stages = stage_rows(bot.events("turn"))
+    return onset_rows("real engines, menu words", said, void, target="2") + stages
 
 
 def main():

@@ -8,7 +8,7 @@ LISTEN = Listen(expectation=Expectation(kind="free"))
 
 
 def committed(text="i want to"):
-    merge = TurnMerge(600)
+    merge = TurnMerge(600, 100)
     merge.committed("before", text, LISTEN, {"filler": 1.0}, 1000.0)
     return merge
 

@@ -3,12 +3,13 @@ import pytest
 
 from sip_test_harness.echo_simulator import EchoLine, EchoSimulator
 from tests.bench.concealment import load_clips
+from voicebot.config.echo_settings import EchoDelaySettings, EchoSettings
 from voicebot.core.errors import EngineError
 from voicebot.turn import echo_canceller
 from voicebot.turn.echo_canceller import Aec3, NoCanceller
 from voicebot.turn.echo_delay import EchoDelayTracker
-from voicebot.turn.echo_path import EchoPath, EchoSettings, EchoState
-from voicebot.turn.echo_trigger import EchoTrigger, EchoTriggerSettings
+from voicebot.turn.echo_path import EchoPath, EchoState
+from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.voice_activity import VadWindow
 
 TICK = 160
@@ -292,7 +293,7 @@ def test_half_a_second_into_a_first_prompt_a_stranger_is_told_from_our_echo(clip
 
 def test_trigger_needs_voice_without_a_break():
     """A window without voice starts the count again, ticks without a window keep the last answer."""
-    trigger = EchoTrigger(EchoTriggerSettings(no_echo_ms=60))
+    trigger = EchoTrigger(no_echo_ms=60)
     quiet = result(EchoState.NO_ECHO, expected=False)
     assert not trigger.feed(quiet, voice(0.9))
     assert not trigger.feed(quiet, [])
@@ -306,7 +307,5 @@ def test_trigger_needs_voice_without_a_break():
 
 def test_settings_reach_the_parts():
     """The nested settings are those the parts use."""
-    from voicebot.turn.echo_delay import EchoDelaySettings
-
     path = EchoPath(EchoSettings(delay=EchoDelaySettings(longest_delay_ms=400)), NoCanceller)
     assert path._tracker._longest == 3200

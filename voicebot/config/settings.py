@@ -9,7 +9,10 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+
+from voicebot.config.echo_settings import EchoSettings, EchoTriggerSettings
+from voicebot.config.section import Section as _Section
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -25,10 +28,6 @@ def _address(text: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_network)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RegistrationSettings(_Section):
@@ -302,7 +301,9 @@ class TurnSettings(_Section):
     )
     silence_probability: float = Field(0.35, gt=0, lt=1)
     speech_start_windows: int = Field(2, ge=1, description="windows of 32 ms in a row that start a turn")
-    barge_in_ms: int = Field(100, ge=32, description="speech during a prompt that interrupts it")
+    barge_in_ms: int = Field(
+        100, ge=32, description="voice that pauses a prompt on a line without echo (else: echo_trigger)"
+    )
     barge_in_confirm_ms: int = Field(
         600, ge=0, description="time in which a pause is confirmed or undone"
     )
@@ -332,6 +333,12 @@ class TurnSettings(_Section):
         "hmm",
         "ah",
         "oh",
+    )
+    own_words_share: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="share of the words heard over a prompt that are its own: then it is our echo",
     )
     urgent_phrases: tuple[str, ...] = Field(
         (
@@ -369,7 +376,23 @@ class TurnSettings(_Section):
     own_pauses: int = Field(
         3, ge=1, description="pauses heard of a caller before they count for hold_open_ms"
     )
-    hold_hesitation_ms: int = Field(1500, ge=0, description="ends in a filler or a conjunction")
+    own_pause_min_ms: int = Field(100, ge=0, description="shorter pauses are part of speaking")
+    own_pause_quantile: float = Field(
+        0.9, gt=0, le=1, description="of the caller's pauses so far that hold_open_ms follows"
+    )
+    own_pause_margin: float = Field(
+        1.15, ge=1, description="factor on it: the longest pause to come is longer than those so far"
+    )
+    hold_hesitation_ms: int = Field(
+        1500, ge=0, description="the turn ends in one of hesitation_words: it goes on"
+    )
+    hesitation_words: tuple[str, ...] = Field(
+        (
+            *("um", "uh", "er", "erm", "hmm", "and", "but", "or", "so", "because"),
+            *("my", "the", "a", "an", "to", "of", "for", "with", "is", "i", "i'd", "like"),
+        ),
+        description="fillers, conjunctions, articles and the like",
+    )
     min_onset_ms: int = Field(
         120,
         ge=0,
@@ -379,12 +402,26 @@ class TurnSettings(_Section):
     speculate_after_ms: int = Field(64, ge=0, description="silence after which the answer is prepared")
     max_speculations: int = Field(3, ge=0, description="per turn; 0 switches working ahead off")
     merge_window_ms: int = Field(600, ge=0, description="speech this soon after a commit takes it back")
+    merge_heard_ms: int = Field(
+        100, ge=0, description="unless more of the answer than this was heard: the caller reacts to it"
+    )
+    unheard_ms: int = Field(
+        500, ge=0, description="a shorter sound without words is a cough: nobody is asked to repeat"
+    )
+    stall_ms: int = Field(
+        200, ge=40, description="no frame for this long: the line is silent, not jittery"
+    )
     asr_limit_ms: int = Field(400, ge=0, description="then the last partial stands for the final result")
+    asr_late_confidence: float = Field(
+        0.5, ge=0, le=1, description="of such a partial: the dialogue asks back if that is too little"
+    )
     max_turn_ms: int = Field(20_000, ge=1000)
     pause_ramp_ms: int = Field(20, ge=0, le=200)
     preroll_ms: int = Field(
         400, ge=0, description="audio before the detected start that the recogniser gets"
     )
+    echo: EchoSettings = EchoSettings()
+    echo_trigger: EchoTriggerSettings = EchoTriggerSettings()
 
     @model_validator(mode="before")
     @classmethod

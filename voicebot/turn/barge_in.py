@@ -17,8 +17,6 @@ from enum import Enum
 from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
 
-_ECHO_SIMILARITY = 0.7
-
 
 class Verdict(Enum):
     """What the second look says."""
@@ -121,11 +119,10 @@ class BargeInJudge:
     def _is_expected(text: str, expectation: Expectation) -> bool:
         return bool(text) and (text in expectation.complete or text in expectation.phrases)
 
-    @staticmethod
-    def _is_echo(words: list[str], overlap: Overlap) -> bool:
+    def _is_echo(self, words: list[str], overlap: Overlap) -> bool:
         """Whether the words are found, in order, in what the bot itself has just said."""
         if not words or not overlap.own_words:
             return False
         matcher = SequenceMatcher(None, words, list(overlap.own_words), autojunk=False)
         found = sum(block.size for block in matcher.get_matching_blocks())
-        return found / len(words) >= _ECHO_SIMILARITY
+        return found / len(words) >= self._settings.own_words_share

@@ -19,8 +19,6 @@ _BLOCK_SAMPLES: Final = 80
 
 AEC3_DELAY_SAMPLES: Final = 87
 """How much later AEC3's output is than its input (measured at 8 kHz, no noise suppression)."""
-AEC3_LONGEST_DELAY_MS: Final = 350
-"""AEC3 cancels up to about 500 ms of echo delay; from here on the reference is delayed for it."""
 
 
 class EchoCanceller(Protocol):

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
+from voicebot.config.echo_settings import EchoDelaySettings
+
 Samples = NDArray[np.int16]
 Signal = NDArray[np.float32]
 
@@ -25,38 +27,6 @@ TICK_SAMPLES: Final = 160
 _BEFORE_SAMPLES: Final = 40
 _AFTER_SAMPLES: Final = 80
 _NOISE_SAMPLES: Final = 800
-
-
-@dataclass(frozen=True, slots=True)
-class EchoDelaySettings:
-    """Thresholds of the tracker; defaults measured by tests/bench/echo.py on simulated lines."""
-
-    longest_delay_ms: int = 1200
-    """Echoes that come later than this are not found."""
-    window_ms: int = 256
-    """How much of what was heard is compared."""
-    every_ticks: int = 5
-    """One estimate each so many ticks of 20 ms."""
-    phase_weight: float = 0.8
-    """1 is the pure phase transform, 0 plain correlation."""
-    smoothing: float = 0.8
-    """Share of the past in the averaged correlation, per estimate."""
-    clip_ratio: float = 12.0
-    """No estimate counts for more: two voices can be alike for as long as the windows overlap."""
-    lock_ratio: float = 7.0
-    """Peak over mean of the averaged correlation that makes a lock: four good estimates in a row."""
-    move_factor: float = 1.5
-    """A lock moves to a peak that is so much higher."""
-    unlock_ratio: float = 2.5
-    """Below this at the locked delay there is no lock any more."""
-    quietest_heard_dbov: float = -68.0
-    """Below this there is nothing to compare: the tracker holds still."""
-    above_noise_db: float = 4.0
-    """The same, above the noise heard so far."""
-    noise_rise_db_per_s: float = 1.0
-    """How fast the idea of the noise rises while nothing as quiet is heard."""
-    quietest_sent_dbov: float = -50.0
-    """As `quietest_heard_dbov`, for the mean over the history of what was sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ was sent, learned only while the delay tracker is sure that echo is heard.
 """
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
+from voicebot.config.echo_settings import EchoLevelSettings
 from voicebot.turn.echo_delay import EchoDelayTracker
 
 Samples = NDArray[np.int16]
@@ -45,32 +45,6 @@ _BAND_EDGES_HZ: Final = (
     3150,
     3500,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class EchoLevelSettings:
-    """Thresholds of the level model; defaults measured by tests/bench/echo.py on simulated lines."""
-
-    margin_db: float = 6.0
-    """What is heard counts as unexplained only so far above the expected echo."""
-    noise_margin_db: float = 6.0
-    """As `margin_db`, above the noise heard between words."""
-    decay_per_tick: float = 0.5
-    """Share of the expected echo's power that is left a tick later: room reverberation."""
-    first_gain_db: float = -6.0
-    """Gain assumed before anything was learned: the loudest echo that lines have."""
-    quantile: float = 0.9
-    """The learned gain is exceeded by echo in 1 - quantile of the ticks."""
-    step_db: float = 1.0
-    """How far one tick moves the gain (times quantile up, times 1 - quantile down)."""
-    first_step_db: float = 4.0
-    """The same downwards while little was learned."""
-    first_ticks: int = 50
-    """How long `first_step_db` holds."""
-    learn_below: float = 0.3
-    """Nothing is learned while more than this share is unexplained: that is the caller."""
-    smoothing_ticks: int = 5
-    """The share is the mean over so many ticks."""
 
 
 class EchoLevelModel:

@@ -14,16 +14,17 @@ heard ─┬──────┴──────────► level model �
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicebot.turn.echo_canceller import AEC3_LONGEST_DELAY_MS, Aec3, EchoCanceller
-from voicebot.turn.echo_delay import DelayEstimate, EchoDelaySettings, EchoDelayTracker
-from voicebot.turn.echo_level import EchoLevelModel, EchoLevelSettings
+from voicebot.config.echo_settings import EchoSettings
+from voicebot.turn.echo_canceller import Aec3, EchoCanceller
+from voicebot.turn.echo_delay import DelayEstimate, EchoDelayTracker
+from voicebot.turn.echo_level import EchoLevelModel
 
 Samples = NDArray[np.int16]
 
@@ -42,36 +43,6 @@ class EchoState(Enum):
     UNKNOWN = "unknown"
     ECHO = "echo"
     NO_ECHO = "no_echo"
-
-
-@dataclass(frozen=True, slots=True)
-class EchoSettings:
-    """Thresholds of the echo path; defaults measured by tests/bench/echo.py on simulated lines."""
-
-    tail_ms: int = 300
-    """How long echo may go on after its delay has passed: reverberation."""
-    lead_ms: int = 60
-    """What is left for AEC3 when the reference is delayed for it."""
-    smallest_move_ms: int = 100
-    """The delay of the reference moves only by at least so much."""
-    quiet_ms_for_no_echo: int = 700
-    """Quiet without a break under our own speech for so long means that there is no echo."""
-    loud_share: float = 0.6
-    """Share of the last 2.2 s that our speech must fill for a quiet line to mean anything."""
-    loud_dbov: float = -45.0
-    """What counts as our own speech in `loud_share`."""
-    learning_ratio: float = 10.0
-    """Peak ratio at the locked delay from which the level model learns."""
-    stranger_bias: float = 7.35
-    """Log odds that a voice on an unknown line is the caller's: this much, and"""
-    stranger_per_likeness: float = -0.61
-    """so much for each unit of likeness with what we sent, and"""
-    stranger_per_db: float = 0.13
-    """so much for each dB that it is louder than what we sent."""
-    likeness_limit: float = 14.0
-    """More likeness says no more."""
-    delay: EchoDelaySettings = field(default_factory=EchoDelaySettings)
-    level: EchoLevelSettings = field(default_factory=EchoLevelSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +204,8 @@ class EchoPath:
         if self._canceller is None:
             self._canceller = self._make_canceller()
         if delay_ms is not None:
-            wanted_ms = (
-                max(0.0, delay_ms - self._settings.lead_ms) if delay_ms > AEC3_LONGEST_DELAY_MS else 0.0
-            )
+            late = delay_ms > self._settings.longest_cancelled_ms
+            wanted_ms = max(0.0, delay_ms - self._settings.lead_ms) if late else 0.0
             if abs(wanted_ms - self._reference_delay_ms) > self._settings.smallest_move_ms:
                 self._reference_delay_ms = wanted_ms
         reference = self._tracker.sent(self._reference_delay_ms, TICK_SAMPLES).astype(np.int16)

@@ -1,57 +1,31 @@
 """Does the caller speak while the bot does? The first look is fast and only pauses; the second decides.
 
-NO_ECHO    voice in what was heard, 120 ms
+NO_ECHO    voice in what was heard, 100 ms
 UNKNOWN    voice, and enough odds added up over its ticks that it is not our own
 ECHO       voice, and power that our echo cannot explain, 100 ms
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from voicebot.config.echo_settings import EchoTriggerSettings
 from voicebot.turn.echo_path import EchoResult, EchoState
 from voicebot.turn.voice_activity import VadWindow
 
 TICK_MS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class EchoTriggerSettings:
-    """Thresholds of the trigger; defaults measured by tests/bench/echo.py on simulated lines."""
-
-    voice_probability: float = 0.5
-    """Voice activity from here on, on what was heard (not on the residual)."""
-    above_noise_db: float = 8.0
-    """Voice weaker than this over the line's noise is no caller (where no echo is modelled)."""
-    quietest_dbov: float = -50.0
-    """The same, absolute."""
-    no_echo_ms: int = 120
-    """How long voice must last on a line without echo."""
-    unknown_probability: float = 0.7
-    """As `voice_probability`, while the line is unknown."""
-    unknown_odds: float = 20.0
-    """Log odds, added up over the ticks of a voice, at which it is the caller's on an unknown line."""
-    most_odds_per_tick: float = 3.0
-    """One tick adds and takes no more than this: neighbouring ticks hear nearly the same."""
-    fewest_odds: float = -10.0
-    """The sum goes no lower, so that a caller can still be heard after an echo."""
-    unknown_gap_ms: int = 100
-    """A voice that is silent for so long is another one when it comes again."""
-    echo_evidence: float = 6.5
-    """So much evidence for an unmodelled echo holds the trigger back; 7 makes a lock."""
-    likeness_ratio: float = 20.0
-    """Voice that correlates so well with what we sent, at a delay not modelled, is our own."""
-    echo_ms: int = 100
-    """How long voice that the echo does not explain must last on a line with echo."""
-    unexplained_share: float = 0.2
-    """Share of the heard power that the echo must leave unexplained."""
-
-
 class EchoTrigger:
-    """Watches one call; feed it every tick, also while the bot is silent."""
+    """Watches one call; feed it every tick, also while the bot is silent.
 
-    def __init__(self, settings: EchoTriggerSettings | None = None) -> None:
+    Args:
+        settings: Thresholds.
+        no_echo_ms: How long voice must last on a line without echo.
+    """
+
+    def __init__(self, settings: EchoTriggerSettings | None = None, no_echo_ms: int = 100) -> None:
         self._settings = settings or EchoTriggerSettings()
+        self._no_echo_ms = no_echo_ms
         self._probability = 0.0
         self._lasting_ms = 0
         self._odds = 0.0
@@ -74,7 +48,7 @@ class EchoTrigger:
             return self._unknown(result)
         counts = self._probability >= settings.voice_probability
         counts &= result.unmodelled_ratio < settings.likeness_ratio
-        needed_ms = settings.no_echo_ms
+        needed_ms = self._no_echo_ms
         if result.echo_expected and result.state is EchoState.ECHO:
             counts &= result.unexplained > settings.unexplained_share
             needed_ms = settings.echo_ms

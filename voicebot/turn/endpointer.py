@@ -21,38 +21,7 @@ from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
 
 SAMPLES_PER_MS = 8
-# A turn that ends in one of these goes on: fillers, conjunctions, articles and the like.
-HESITATIONS = frozenset(
-    [
-        "um",
-        "uh",
-        "er",
-        "erm",
-        "hmm",
-        "and",
-        "but",
-        "or",
-        "so",
-        "because",
-        "my",
-        "the",
-        "a",
-        "an",
-        "to",
-        "of",
-        "for",
-        "with",
-        "is",
-        "i",
-        "i'd",
-        "like",
-    ]
-)
-
 PAUSES_KEPT = 20
-SHORTEST_PAUSE_MS = 100  # shorter ones are part of speaking
-PAUSE_QUANTILE = 0.9
-PAUSE_MARGIN = 1.15  # the longest pause to come is longer than the longest so far
 
 HoldReason = Literal["complete", "phrase", "understood", "digits", "open", "hesitation", "max_turn"]
 
@@ -100,6 +69,7 @@ class Endpointer:
 
     def __init__(self, settings: TurnSettings) -> None:
         self._settings = settings
+        self._hesitations = frozenset(settings.hesitation_words)
         self._expectation = Expectation()
         self._run_windows = 0
         self._run_start = 0
@@ -138,7 +108,7 @@ class Endpointer:
 
     def went_on(self, pause_ms: float) -> None:
         """The caller went on speaking after a pause of this length, within one turn."""
-        if pause_ms >= SHORTEST_PAUSE_MS:
+        if pause_ms >= self._settings.own_pause_min_ms:
             self._pauses_ms.append(pause_ms)
 
     def window(
@@ -215,7 +185,7 @@ class Endpointer:
             return settings.hold_complete_ms, "complete"
         if self._partial in expectation.phrases and stable:
             return settings.hold_phrase_ms, "phrase"
-        if words[-1] in HESITATIONS:
+        if words[-1] in self._hesitations:
             return settings.hold_hesitation_ms, "hesitation"
         if self._partial == self._understood and stable:
             return settings.hold_understood_ms, "understood"
@@ -226,8 +196,9 @@ class Endpointer:
         hold_ms = self._settings.hold_open_ms
         if len(self._pauses_ms) < self._settings.own_pauses:
             return hold_ms
-        own_ms = sorted(self._pauses_ms)[int(PAUSE_QUANTILE * (len(self._pauses_ms) - 1))]
-        return max(hold_ms, min(self._settings.hold_open_max_ms, int(own_ms * PAUSE_MARGIN)))
+        rank = int(self._settings.own_pause_quantile * (len(self._pauses_ms) - 1))
+        own_ms = int(sorted(self._pauses_ms)[rank] * self._settings.own_pause_margin)
+        return max(hold_ms, min(self._settings.hold_open_max_ms, own_ms))
 
     def _decide(self, now: int | None = None) -> EndOfTurn | None:
         now = self._now if now is None else now

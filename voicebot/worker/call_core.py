@@ -117,8 +117,6 @@ GIVES_UP = {ROUTER: "llm", TOOL: "tool"}  # timers of the dialogue, and the stag
 ANSWER = "answer"
 REJECT = "reject"
 HANGUP = "hangup"
-MIN_UNHEARD_SPEECH_MS = 500  # a shorter sound without words is a cough: nobody is asked to repeat
-LATE_CONFIDENCE = 0.5
 KEEP_SILENCE_FRAMES = 50  # 1 s: more than the pre-roll and the time in which speech is detected
 HANGUP_LIMIT_MS = 30_000  # the goodbye is long over by then, whatever became of its audio
 
@@ -202,8 +200,8 @@ class CallCore:
         self._over = False
         self._meter = TurnMeter(budget)
         self._speculator = Speculator(settings.max_speculations)
-        self._merge: TurnMerge[Dialogue] = TurnMerge(settings.merge_window_ms)
-        self._asr_limit_ms = settings.asr_limit_ms
+        self._merge: TurnMerge[Dialogue] = TurnMerge(settings.merge_window_ms, settings.merge_heard_ms)
+        self._settings = settings
         self._asr_due_ms: float | None = None
         self._last_frame = -1
         self._turn_first_frame = 0
@@ -296,7 +294,9 @@ class CallCore:
         effects += self._judged(self._judge.advance(now_ms, self._overlap()), now_ms)
         if self._asr_due_ms is not None and now_ms >= self._asr_due_ms and self._recognising is not None:
             # The recogniser is late: what it has heard so far must do, and will be asked back if unsure.
-            late = Heard(self._recognising, self._partial, LATE_CONFIDENCE, final=True)
+            late = Heard(
+                self._recognising, self._partial, self._settings.asr_late_confidence, final=True
+            )
             effects += [BudgetOverspent("asr", "last_partial"), CancelRecognition(late.turn)]
             effects += self._heard(late, now_ms)
         for name in [name for name, due in self._timers_ms.items() if due <= now_ms]:
@@ -479,7 +479,7 @@ class CallCore:
                 case TurnEnded():
                     if self._recognising is not None:
                         self._ended_turn = event
-                        self._asr_due_ms = now_ms + self._asr_limit_ms
+                        self._asr_due_ms = now_ms + self._settings.asr_limit_ms
                         self._meter.speech_ended(event, now_ms)
                         self._quiet.heard_caller(event.packet_in_ms)
                         effects.append(EndRecognition(self._recognising))
@@ -513,7 +513,7 @@ class CallCore:
             self._speculator.dropped()
             return effects
         text = self._merge.joined(heard.text)
-        if not text and ended.speech_ms < MIN_UNHEARD_SPEECH_MS:
+        if not text and ended.speech_ms < self._settings.unheard_ms:
             self._speculator.dropped()
             self._listener.rearm(now_ms)
             return effects

@@ -18,16 +18,14 @@ from voicebot.dialogue.actions import Listen
 from voicebot.link.binary_media import CallerAudio
 from voicebot.turn.echo_path import EchoPath, EchoState
 from voicebot.turn.echo_reference import EchoReference
-from voicebot.turn.echo_trigger import EchoTrigger, EchoTriggerSettings
+from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.endpointer import SAMPLES_PER_MS, EndOfTurn, Endpointer, HoldReason, SpeechStart
 from voicebot.turn.voice_activity import WINDOW_SAMPLES, VadWindow, VoiceActivityDetector
 
 FULL_SCALE = 32768.0
 FRAME_MS = 20
 FRAME_SAMPLES = 160
-STALL_MS = 200  # no frame for this long: the line is silent, not jittery
 ARRIVALS_KEPT = 1500  # 30 s
-UNEXPLAINED_SHARE = 0.2  # with less of the power unexplained by our echo, voice is our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +89,9 @@ class Listener:
     ) -> None:
         self._settings = settings
         self._detector = detector
-        self._echo = echo or EchoPath()
+        self._echo = echo or EchoPath(settings.echo)
         self._reference = EchoReference()
-        self._trigger = EchoTrigger(EchoTriggerSettings(no_echo_ms=settings.barge_in_ms))
+        self._trigger = EchoTrigger(settings.echo_trigger, settings.barge_in_ms)
         self._endpointer = Endpointer(settings)
         self._listen: Listen | None = None
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
@@ -207,7 +205,7 @@ class Listener:
             if not self._endpointer.silent_samples:
                 self._voice_power += float(np.square(heard, dtype=np.float64).mean())
                 self._voice_frames += 1
-        own_voice = cancelled and echo.unexplained < UNEXPLAINED_SHARE
+        own_voice = cancelled and echo.unexplained < self._settings.echo_trigger.unexplained_share
         for window in windows:
             probability = 0.0 if own_voice else window.probability
             change = self._endpointer.window(probability, window.end_sample, WINDOW_SAMPLES)
@@ -235,7 +233,7 @@ class Listener:
         """Time passes: silence is noticed, and a turn ends although no more audio comes."""
         events: list[ListenerEvent] = []
         silent_ms = now_ms - self._last_frame_ms
-        if self._endpointer.in_turn and silent_ms >= STALL_MS:
+        if self._endpointer.in_turn and silent_ms >= self._settings.stall_ms:
             self._stall_checked_ms = now_ms
             ended = self._endpointer.stall(int(silent_ms))
             if ended is not None:
@@ -250,7 +248,8 @@ class Listener:
         """When ``advance`` has something to do, if nothing else happens before."""
         deadlines = [self._silence_deadline_ms()]
         if self._endpointer.in_turn:
-            deadlines.append(max(self._last_frame_ms + STALL_MS, self._stall_checked_ms + FRAME_MS))
+            stalled_ms = self._last_frame_ms + self._settings.stall_ms
+            deadlines.append(max(stalled_ms, self._stall_checked_ms + FRAME_MS))
         return min((d for d in deadlines if d is not None), default=None)
 
     def _paused(self) -> bool:

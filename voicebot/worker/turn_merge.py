@@ -11,8 +11,6 @@ from typing import Generic, TypeVar
 
 from voicebot.dialogue.actions import Listen
 
-HEARD_TOO_MUCH_MS = 100  # more of the answer than this was heard: the caller reacts to it
-
 DialogueT = TypeVar("DialogueT")
 
 
@@ -28,10 +26,16 @@ class CommittedTurn(Generic[DialogueT]):
 
 
 class TurnMerge(Generic[DialogueT]):
-    """Remembers the last commit for as long as it can be taken back."""
+    """Remembers the last commit for as long as it can be taken back.
 
-    def __init__(self, window_ms: int) -> None:
+    Args:
+        window_ms: Speech so soon after the commit takes it back.
+        heard_ms: With more of the answer heard the caller reacts to it.
+    """
+
+    def __init__(self, window_ms: int, heard_ms: int) -> None:
         self._window_ms = window_ms
+        self._heard_ms = heard_ms
         self._last: CommittedTurn[DialogueT] | None = None
         self._prefix = ""
         self.cut_offs = 0
@@ -62,7 +66,7 @@ class TurnMerge(Generic[DialogueT]):
             heard_ms: How much of the answer has been heard.
         """
         last, self._last = self._last, None
-        if last is None or now_ms > last.until_ms or heard_ms > HEARD_TOO_MUCH_MS:
+        if last is None or now_ms > last.until_ms or heard_ms > self._heard_ms:
             return None
         self.cut_offs += 1
         self._prefix = last.text
