@@ -262,7 +262,7 @@ def result(
 )
 def test_trigger_waits_as_long_as_the_state_demands(answer, needed_ms):
     """Voice must last 100 ms or more by state and odds; our own voice and faint sounds never trigger."""
-    trigger = EchoTrigger()
+    trigger = EchoTrigger(no_echo_ms=120)
     fired = [trigger.feed(answer, voice(0.9)) for _ in range(50)]
     assert (fired.index(True) + 1) * 20 == needed_ms if needed_ms else not any(fired)
 
