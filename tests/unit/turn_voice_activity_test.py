@@ -1,12 +1,15 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.bench.concealment import load_clips
 from voicebot.core.errors import EngineError
 from voicebot.turn import voice_activity
 from voicebot.turn.voice_activity import (
+    QUIET_DBOV,
     WINDOW_SAMPLES,
     ScriptedVoiceActivity,
     VadWindow,
@@ -121,3 +124,27 @@ def test_scripted_fake_answers_on_the_same_grid():
     ]
     fake.reset()
     assert fake.feed(np.zeros(256, np.int16)) == [VadWindow(0.02, 256)]
+
+
+@pytest.mark.parametrize("noise_rms", [0.0, 8.0])
+def test_a_lasting_quiet_is_not_looked_at_and_speech_after_it_is_heard_as_soon(noise_rms):
+    """Of eight silent seconds the model sees a fraction; the voice after them is heard no later than two windows."""
+    random = np.random.default_rng(3)
+    quiet = np.rint(random.normal(0, noise_rms, 8 * 8000)).astype(np.int16)
+    clip = load_clips()[0][:12000]
+    samples = np.concatenate((clip, quiet, clip))
+    found = []
+    for quiet_dbov in (-1e4, QUIET_DBOV):
+        vad = VoiceActivity(quiet_dbov=quiet_dbov)
+        session, looks = vad._session, []
+        vad._session = SimpleNamespace(run=lambda *a: looks.append(1) or session.run(*a))  # noqa: B023
+        windows = vad.feed(samples)
+        assert [w.end_sample for w in windows] == list(range(256, samples.size + 1, 256))
+        first = next(
+            w.end_sample for w in windows if w.end_sample > clip.size + 7 * 8000 and w.probability > 0.5
+        )
+        found.append((first, len(looks)))
+    (all_heard, all_looks), (heard, looked) = found
+    assert heard <= all_heard + 2 * WINDOW_SAMPLES
+    assert looked < all_looks / 2
+    assert all_looks == samples.size // 256

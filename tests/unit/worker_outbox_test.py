@@ -70,15 +70,21 @@ class FakeLink:
     """Gives messages, then stays open until it is aborted."""
 
     def __init__(self, *messages):
+        self.on_incoming = None
         self.messages = list(messages)
         self.sent = []
         self.aborted = asyncio.Event()
 
-    async def receive(self):
-        if self.messages:
-            return self.messages.pop(0)
-        await self.aborted.wait()
-        return None
+    @property
+    def exhausted(self):
+        return self.aborted.is_set() and not self.messages
+
+    @property
+    def waiting(self):
+        return len(self.messages)
+
+    def poll(self):
+        return self.messages.pop(0) if self.messages else None
 
     async def send(self, message):
         if not self.aborted.is_set():

@@ -299,7 +299,15 @@ class TurnSettings(_Section):
     speech_probability: float = Field(
         0.5, gt=0, lt=1, description="silero probability that means speech"
     )
-    silence_probability: float = Field(0.35, gt=0, lt=1)
+    silence_probability: float = Field(
+        0.35, gt=0, lt=1, description="silero probability below which the caller is silent"
+    )
+    quiet_dbov: float = Field(
+        -65.0,
+        le=0,
+        description="weaker audio than this, after 1.3 s of it, is not given to the detector: most of a"
+        " call is silent, and the detector costs as much as all else that is done with a frame",
+    )
     speech_start_windows: int = Field(2, ge=1, description="windows of 32 ms in a row that start a turn")
     barge_in_ms: int = Field(
         100, ge=32, description="voice that pauses a prompt on a line without echo (else: echo_trigger)"

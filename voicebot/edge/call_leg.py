@@ -52,6 +52,7 @@ from voicebot.telemetry.log import get_logger
 
 _STATS_TICKS: Final = 250
 _MOMENT_AFTER_TICKS: Final = 10
+_MOST_REFERENCES: Final = 5  # nothing comes from the caller: the console may still be listening
 """Silence that a lost worker may leave before the caller hears a clip; a warm standby is faster."""
 _FRAME_US: Final = 20_000
 _SILENCE: Final = b"\xff" * 160
@@ -124,6 +125,7 @@ class CallLeg:
         self._sip_steps = [SipStep(at_ms=0, text="INVITE")]
         self._answered_us: int | None = None
         self._ticks = 0
+        self._references: list[SentAudio] = []
         self._drain_until_us: int | None = None
         self._drain_headers: dict[str, str] = {}
         self._silent_ticks_without_worker: int | None = None
@@ -434,6 +436,9 @@ class CallLeg:
         )
         self._frame += 1
         self.ring.append(audio)
+        # What was sent before this frame came goes with it: the worker needs it for nothing else, and is
+        # woken for once in 20 ms instead of twice.
+        self._send_references(more=True)
         self._link.send(audio)
         self._commands.heard(frame)
         self._meter.watch.heard(frame.ulaw, dtx=frame.dtx, concealed=frame.concealed)
@@ -465,9 +470,16 @@ class CallLeg:
         """See ``MediaOwner``."""
         if ulaw != _SILENCE:
             position = self.media.send.position_samples
-            self._link.send(SentAudio(position_samples=position, payload=ulaw))
+            self._references.append(SentAudio(position_samples=position, payload=ulaw))
+            if len(self._references) > _MOST_REFERENCES:
+                self._send_references(more=False)
         if self.recording is not None:
             self.recording.bot(ulaw)
+
+    def _send_references(self, *, more: bool) -> None:
+        for reference in self._references:
+            self._link.send(reference, more=more)
+        self._references.clear()
 
     def on_tick(self, now_us: int) -> None:
         """See ``MediaOwner``."""

@@ -74,10 +74,10 @@ class CallLink:
         """Dialect of the links of this call."""
         return self._client.dialect
 
-    def send(self, message: FromEdge) -> None:
-        """Queue a message; thrown away while there is no worker."""
+    def send(self, message: FromEdge, *, more: bool = False) -> None:
+        """Queue a message; thrown away while there is no worker. ``more``: another follows at once."""
         if self._link is not None:
-            self._link.send(message)
+            self._link.send(message, more=more)
 
     async def run(self) -> None:
         """Serve until the owner cancels, or no worker is left.

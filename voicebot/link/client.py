@@ -34,13 +34,17 @@ class EdgeLink(LinkEnd[FromEdge, FromWorker]):
         """The worker's URL."""
         return self.peer
 
-    def send(self, message: FromEdge) -> None:
+    def send(self, message: FromEdge, *, more: bool = False) -> None:
         """Queue a message; never waits.
 
         Audio beyond the queue's limit pushes the oldest audio out (counted). After the end of the link
         messages are thrown away.
+
+        Args:
+            message: What to send.
+            more: Another one follows at once: both can leave in one piece, and wake the worker once.
         """
-        self._enqueue(message)
+        self._enqueue(message, more=more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class LinkEnd(Generic[OutT, InT]):
 
     Attributes:
         statistics: Counts of this link.
+        on_incoming: Called when there may be something for ``poll``, or the link has ended.
         last_heard_us: When the peer last sent anything, on ``clock_us``.
         peer_load: How busy the peer said it was, in its last heartbeat.
         peer: Address or URL of the peer, for logs.
@@ -59,6 +60,7 @@ class LinkEnd(Generic[OutT, InT]):
     ) -> None:
         self._load = load
         self.peer_load = 0.0
+        self.on_incoming: Callable[[], None] | None = None
         self._connection = channel
         self._codec = codec
         self._clock_us = clock_us
@@ -104,12 +106,28 @@ class LinkEnd(Generic[OutT, InT]):
 
     async def receive(self) -> InT | None:
         """The next message in order; None once the link has ended and everything was received."""
-        if not len(self._inbox) and not await self._something_received():
+        if not len(self._inbox):
+            await self._something_received()
+        return self.poll()
+
+    def poll(self) -> InT | None:
+        """What ``receive`` would give without waiting, else None."""
+        if not len(self._inbox):
             return None
         message = self._inbox.get()
         if not self._connection.reading and not self._inbox_full:
             self._connection.resume_reading()
         return message
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the link has ended and everything was received."""
+        return self._ended and not len(self._inbox)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that came and were not received by the owner."""
+        return len(self._inbox)
 
     async def peek(self) -> InT | None:
         """What ``receive`` will give next, without taking it."""
@@ -143,13 +161,13 @@ class LinkEnd(Generic[OutT, InT]):
             await self._incoming.wait()
         return True
 
-    def _enqueue(self, message: OutT) -> None:
+    def _enqueue(self, message: OutT, *, more: bool = False) -> None:
         if self._ended or self._closing:
             return
         if len(self._outbox) or not self._connection.writable:
             self.statistics.dropped_outgoing_audio += self._outbox.put(message)
         else:
-            self._transmit(message)
+            self._transmit(message, more=more)
 
     async def _wait_for_room(self) -> None:
         while self._outbox.control_length >= self._limits.outgoing_control and not self._ended:
@@ -198,7 +216,7 @@ class LinkEnd(Generic[OutT, InT]):
         if self._closing and not len(self._outbox):
             self._connection.close(*self._close_as)
 
-    def _transmit(self, message: OutT) -> None:
+    def _transmit(self, message: OutT, *, more: bool = False) -> None:
         try:
             step = self._codec.send(message, self._clock_us())
         except LinkProtocolError as error:
@@ -207,11 +225,11 @@ class LinkEnd(Generic[OutT, InT]):
                 "link_message_unsendable", peer=self.peer, dialect=self.dialect, error=str(error)
             )
         else:
-            self._follow(step)
+            self._follow(step, more=more)
 
-    def _follow(self, step: Step[InT]) -> None:
+    def _follow(self, step: Step[InT], *, more: bool = False) -> None:
         for wire in step.to_peer:
-            self._connection.send(wire.data, text=wire.text)
+            self._connection.send(wire.data, text=wire.text, more=more)
             self.statistics.sent_messages += 1
         if step.to_peer:
             self._last_sent_us = self._clock_us()
@@ -228,7 +246,12 @@ class LinkEnd(Generic[OutT, InT]):
                 self.peer_load = message.load
             else:
                 self.statistics.dropped_incoming_audio += self._inbox.put(message)
+        self._tell_owner()
+
+    def _tell_owner(self) -> None:
         self._incoming.set()
+        if self.on_incoming is not None:
+            self.on_incoming()
 
     def _refuse(self, error: LinkProtocolError) -> None:
         self.statistics.malformed_messages += 1
@@ -260,5 +283,5 @@ class LinkEnd(Generic[OutT, InT]):
     def _end(self) -> None:
         self._ended = True
         self._timer.cancel()
-        self._incoming.set()
+        self._tell_owner()
         self._outbox_shrank.set()

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from itertools import groupby
 from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
@@ -131,15 +132,22 @@ class WebSocketChannel(asyncio.Protocol):
         if self.is_closed:
             owner.on_closed()
 
-    def send(self, data: bytes, *, text: bool) -> None:
-        """Send one message; thrown away once the connection is closing."""
+    def send(self, data: bytes, *, text: bool, more: bool = False) -> None:
+        """Send one message; thrown away once the connection is closing.
+
+        Args:
+            data: The message.
+            text: Whether it is text.
+            more: The next message follows at once: it can wait for that one.
+        """
         if self._protocol.state is not State.OPEN:
             return
         if text:
             self._protocol.send_text(data)
         else:
             self._protocol.send_binary(data)
-        self._flush()
+        if not more:
+            self._flush()
 
     def ping(self) -> None:
         """Make the peer show that it is alive."""
@@ -293,11 +301,12 @@ class WebSocketChannel(asyncio.Protocol):
             self._on_open(self)
 
     def _flush(self) -> None:
-        for data in self._protocol.data_to_send():
-            if self.transport.is_closing():
-                continue  # nobody reads it any more
-            if data:
-                self.transport.write(data)
+        waiting = self._protocol.data_to_send()
+        if self.transport.is_closing():
+            return  # nobody reads it any more
+        for is_data, pieces in groupby(waiting, bool):
+            if is_data:
+                self.transport.write(b"".join(pieces))
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
             else:

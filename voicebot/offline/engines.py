@@ -76,7 +76,7 @@ class OfflineBot:
         core = HandoffCall(
             settings.turn,
             settings.budget,
-            VoiceActivity(),
+            VoiceActivity(quiet_dbov=settings.turn.quiet_dbov),
             used.open,
             handoff_rules(settings, plan, now),
         )

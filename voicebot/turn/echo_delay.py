@@ -27,6 +27,7 @@ TICK_SAMPLES: Final = 160
 _BEFORE_SAMPLES: Final = 40
 _AFTER_SAMPLES: Final = 80
 _NOISE_SAMPLES: Final = 800
+_ROOM_SAMPLES: Final = 50 * TICK_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ class EchoDelayTracker:
         self._settings = settings or EchoDelaySettings()
         self._longest = self._settings.longest_delay_ms * 8
         self._window = self._settings.window_ms * 8
-        self._sent: Signal = np.zeros(self._longest + self._window, np.float32)
-        self._heard: Signal = np.zeros(self._window, np.float32)
+        self._sent = _History(self._longest + self._window)
+        self._heard = _History(self._window)
         self._size = next_fast_len(self._sent.size + self._window, real=True)
         frequency_hz = np.fft.rfftfreq(self._size, 1 / SAMPLE_RATE_HZ)
         self._band = ((frequency_hz >= 300) & (frequency_hz <= 3400)).astype(np.float32)
@@ -75,15 +76,13 @@ class EchoDelayTracker:
 
     def feed(self, heard: Samples, sent: Samples) -> DelayEstimate | None:
         """One tick, both int16 (160,); an estimate each `every_ticks`, else None."""
-        self._sent[:-TICK_SAMPLES] = self._sent[TICK_SAMPLES:]
-        self._sent[-TICK_SAMPLES:] = sent
-        self._heard[:-TICK_SAMPLES] = self._heard[TICK_SAMPLES:]
-        self._heard[-TICK_SAMPLES:] = heard
+        self._sent.add(sent)
+        self._heard.add(heard)
         self._ticks += 1
         # Over 100 ms, so that the fading fill of a lost packet does not pass for noise; digital
         # silence is a gap of the sender.
         if self._ticks * TICK_SAMPLES >= _NOISE_SAMPLES:
-            power = max(float(np.mean(self._heard[-_NOISE_SAMPLES:] ** 2)), self._quietest / 16)
+            power = max(_power(self._heard.last(_NOISE_SAMPLES)), self._quietest / 16)
             self._noise = min(power, self._noise * self._noise_rise)
         return self.estimate() if self._ticks % self._settings.every_ticks == 0 else None
 
@@ -94,7 +93,7 @@ class EchoDelayTracker:
 
     def heard_dbov(self, count: int) -> float:
         """Level of the last `count` samples heard, dBov; at most the window."""
-        return _dbov(float(np.mean(self._heard[-count:] ** 2)))
+        return _dbov(_power(self._heard.last(count)))
 
     def shift(self, by_ms: float) -> None:
         """A move of our own jitter buffer: the echo will be heard so much later (negative: earlier)."""
@@ -115,8 +114,8 @@ class EchoDelayTracker:
 
     def sent(self, ended_ms_ago: float, count: int) -> Signal:
         """The last `count` samples of what was sent up to `ended_ms_ago`, float32 (count,)."""
-        end = self._sent.size - round(ended_ms_ago * 8)
-        return self._sent[end - count : end]
+        before = round(ended_ms_ago * 8)
+        return self._sent.last(count + before)[:count]
 
     def likeness(self, longest_ms: float) -> float:
         """How much the last window is like what was sent, at the delay at which it is most like it.
@@ -133,10 +132,10 @@ class EchoDelayTracker:
 
     def estimate(self) -> DelayEstimate:
         """Compare now; moves the lock where the evidence agrees."""
-        heard = float(np.mean(self._heard**2))
+        heard = _power(self._heard.all)
         if heard < max(self._quietest, self._noise * self._above_noise):
             return _NOTHING_HEARD
-        if float(np.mean(self._sent**2)) < self._sent_floor:
+        if _power(self._sent.all) < self._sent_floor:
             return _NOTHING_SENT
         correlation = self._correlate()
         self._average *= self._settings.smoothing
@@ -157,7 +156,7 @@ class EchoDelayTracker:
 
     def _correlate(self) -> Signal:
         """Magnitude of the correlation by delay (samples), in units of its mean."""
-        spectrum = rfft(self._sent, self._size) * rfft(self._heard[::-1], self._size)
+        spectrum = rfft(self._sent.all, self._size) * rfft(self._heard.all[::-1], self._size)
         spectrum *= self._band / (np.abs(spectrum) + 1e-9) ** self._settings.phase_weight
         start = self._window - 1
         by_delay = np.abs(irfft(spectrum, self._size)[start : start + self._longest + 1][::-1])
@@ -180,8 +179,41 @@ class EchoDelayTracker:
         return slice(max(0, delay - _BEFORE_SAMPLES), delay + _AFTER_SAMPLES)
 
 
+class _History:
+    """The last samples of a signal; moved together once in a while, not with each tick."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._room: Signal = np.zeros(size + _ROOM_SAMPLES, np.float32)
+        self._end = size
+
+    def add(self, tick: Samples) -> None:
+        """160 more."""
+        if self._end + TICK_SAMPLES > self._room.size:
+            self._room[: self.size - TICK_SAMPLES] = self._room[
+                self._end - self.size + TICK_SAMPLES : self._end
+            ]
+            self._end = self.size - TICK_SAMPLES
+        self._room[self._end : self._end + TICK_SAMPLES] = tick
+        self._end += TICK_SAMPLES
+
+    def last(self, count: int) -> Signal:
+        """The last so many; a view."""
+        return self._room[self._end - count : self._end]
+
+    @property
+    def all(self) -> Signal:
+        """All of them; a view."""
+        return self._room[self._end - self.size : self._end]
+
+
 _NOTHING_HEARD: Final = DelayEstimate(0.0, 0.0, 0.0, 0.0, heard_quiet=True)
 _NOTHING_SENT: Final = DelayEstimate(0.0, 0.0, 0.0, 0.0)
+
+
+def _power(samples: Signal) -> float:
+    """Mean square."""
+    return float(np.dot(samples, samples)) / samples.size
 
 
 def _dbov(mean_square: float) -> float:

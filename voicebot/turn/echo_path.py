@@ -13,6 +13,7 @@ heard ─┬──────┴──────────► level model �
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -96,8 +97,9 @@ class EchoPath:
         self._quiet_ms = 0
         self._loud_floor = TICK_SAMPLES * 32768.0**2 * 10.0 ** (self._settings.loud_dbov / 10.0)
         history_ms = self._settings.delay.longest_delay_ms + 1000
-        self._loud = np.zeros(history_ms // TICK_MS, bool)
-        self._sent = np.zeros(_SENT_TICKS)
+        ticks = history_ms // TICK_MS
+        self._loud = deque([False] * ticks, maxlen=ticks)
+        self._sent = deque([0.0] * _SENT_TICKS, maxlen=_SENT_TICKS)
         self._sent_ms = 0
         self.state = EchoState.UNKNOWN
 
@@ -116,12 +118,12 @@ class EchoPath:
         """
         self._silent_ms = 0 if reference_active else self._silent_ms + TICK_MS
         estimate = self._tracker.feed(microphone, reference)
-        values = reference.astype(np.float64)
-        energy = float(np.dot(values, values))
-        self._loud[:-1] = self._loud[1:]
-        self._loud[-1] = energy > self._loud_floor
-        self._sent[:-1] = self._sent[1:]
-        self._sent[-1] = energy / TICK_SAMPLES
+        energy = 0.0
+        if reference_active:
+            values = reference.astype(np.float64)
+            energy = float(np.dot(values, values))
+        self._loud.append(energy > self._loud_floor)
+        self._sent.append(energy / TICK_SAMPLES)
         self._sent_ms += TICK_MS if reference_active or self._sent_ms else 0
         if estimate is not None:
             self._estimate = estimate
@@ -169,7 +171,7 @@ class EchoPath:
         """Log odds that what is heard was not sent by us: fitted by logistic regression."""
         settings = self._settings
         likeness = min(self._tracker.likeness(self._sent_ms), settings.likeness_limit)
-        short = np.convolve(self._sent, _SHORT_MEAN, "valid")
+        short = np.convolve(np.array(self._sent), _SHORT_MEAN, "valid")
         louder_db = heard_dbov - 10.0 * math.log10(float(short.max()) / 32768.0**2 + 1e-9)
         return (
             settings.stranger_bias
@@ -188,7 +190,7 @@ class EchoPath:
         elapsed_ms = self._settings.delay.every_ticks * TICK_MS
         if not estimate.heard_quiet:
             self._quiet_ms = 0
-        elif float(np.mean(self._loud)) >= self._settings.loud_share and self._should_be_heard():
+        elif sum(self._loud) >= self._settings.loud_share * len(self._loud) and self._should_be_heard():
             self._quiet_ms += elapsed_ms
         if self._quiet_ms >= self._settings.quiet_ms_for_no_echo and self.state is not EchoState.NO_ECHO:
             self.state = EchoState.NO_ECHO

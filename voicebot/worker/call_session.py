@@ -1,8 +1,8 @@
 """One call, live: carries out what the pure core wants, with real engines, tasks and time.
 
-    link ─► reader task ─► inbox ─► CallCore.handle ─► effects ─► link, recogniser, voices, tools, store
-                             ▲                                          │
-                             └────────────── results ◄──────────────────┘
+    link ─► inbox ─► CallCore.handle ─► effects ─► link, recogniser, voices, tools, store
+              ▲                                          │
+              └────────────── results ◄──────────────────┘
 
 All tasks of a call live in one task group: whatever goes wrong in one ends this call, tells the edge
 and touches no other.
@@ -18,18 +18,18 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from voicebot.core.delivery import PLAIN_DELIVERY, Delivery
-from voicebot.core.endings import EDGE_LOST, INTERNAL_ERROR, WORKER_STOPPED
+from voicebot.core.endings import INTERNAL_ERROR, WORKER_STOPPED
 from voicebot.core.errors import RecognitionError, SessionStoreError, StaleLeaseError, SynthesisError
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import AskRouter, CallTool, StoreTurn
-from voicebot.dialogue.events import Event, RouteFinished, ToolFinished, ToolSaid
-from voicebot.link.codec import FromEdge
+from voicebot.dialogue.events import RouteFinished, ToolFinished, ToolSaid
 from voicebot.link.messages import LegAudio, Start, Stop
 from voicebot.link.server import WorkerLink
 from voicebot.session.redaction import redact_text
 from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
 from voicebot.worker.call_core import CallCore, Dialogue
+from voicebot.worker.call_inbox import CallInbox
 from voicebot.worker.call_meter import CallMeter
 from voicebot.worker.call_traces import CallTraces
 from voicebot.worker.call_watch import CallWatch
@@ -48,9 +48,7 @@ from voicebot.worker.effects import (
     FeedRecognition,
     HandoffNews,
     Heard,
-    Input,
     LegSpeech,
-    LinkLost,
     Persist,
     RecognitionFailed,
     RenderAhead,
@@ -63,7 +61,6 @@ from voicebot.worker.effects import (
 
 LEG_AUDIO_BYTES: Final = 16_000
 STORE_LIMIT_S: Final = 0.05  # a slow disk must not be heard; the store's own journal keeps the turn
-INBOX_SIZE: Final = 512
 YIELD_AFTER_ITEMS: Final = 10
 
 
@@ -183,7 +180,7 @@ class CallSession:
         self._restore = restore
         self._offer = offer
         self._clock_ms = clock_ms
-        self._inbox: asyncio.Queue[FromEdge | Input | Event] = asyncio.Queue(INBOX_SIZE)
+        self._inbox = CallInbox(link)
         self._recogniser: TurnRecogniser | None = None
         self._voice: asyncio.Task[None] | None = None
         self._asked_ahead: dict[tuple[str, tuple[str, ...]], asyncio.Task[RouteFinished]] = {}
@@ -195,16 +192,14 @@ class CallSession:
     @property
     def inbox_depth(self) -> int:
         """Messages that wait to be handled."""
-        return self._inbox.qsize()
+        return len(self._inbox)
 
     async def run(self) -> None:
         """Serve the call until it is over; never raises for what one call did."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                reader = tasks.create_task(self._read_link())
                 self._watch.opened(self._command)
                 await self._serve(tasks)
-                reader.cancel()
                 if self._voice is not None:
                     self._voice.cancel()
         except* Exception as group:  # noqa: BLE001  the call ends here, with its record; others go on
@@ -222,18 +217,20 @@ class CallSession:
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         in_a_row = 0
         while not self._core.over and not self._replaced:
+            # After a takeover there is a queue to catch up with, and taking from it never waits: let the
+            # other calls and the heartbeats have their turn.
+            in_a_row += 1
+            if in_a_row % YIELD_AFTER_ITEMS == 0:
+                await asyncio.sleep(0)
             deadline_ms = self._core.next_deadline_ms()
-            wait_s = None if deadline_ms is None else max(0.0, (deadline_ms - self._clock_ms()) / 1000)
-            try:
-                # After a takeover there is a queue to catch up with, and taking from it never waits: let
-                # the other calls and the heartbeats have their turn.
-                in_a_row = 0 if self._inbox.empty() else in_a_row + 1
-                if in_a_row % YIELD_AFTER_ITEMS == YIELD_AFTER_ITEMS - 1:
-                    await asyncio.sleep(0)
-                async with asyncio.timeout(wait_s):
-                    item = await self._inbox.get()
-            except TimeoutError:
+            if deadline_ms is not None and deadline_ms <= self._clock_ms():
                 await self._carry_out(self._core.advance(self._clock_ms()), tasks)
+                continue
+            item = self._inbox.take()
+            if item is None:
+                in_a_row = 0
+                wait_s = None if deadline_ms is None else (deadline_ms - self._clock_ms()) / 1000
+                await self._inbox.wait(wait_s)
                 continue
             if isinstance(item, Start):
                 self._started_ms = self._clock_ms() - (item.resume.talk_ms if item.resume else 0)
@@ -251,8 +248,7 @@ class CallSession:
             self._traces.see(thing)
 
     def _command(self, command: ConsoleCommand) -> None:
-        if not self._inbox.full():
-            self._inbox.put_nowait(command)
+        self._inbox.offer(command)
 
     async def _take_over(self, start: Start) -> None:
         """A call that another worker began goes on from what that one stored; else it begins anew."""
@@ -277,11 +273,6 @@ class CallSession:
             metrics.RING_BACKS.inc()
         if state is not None:
             self._log.info("caller_rings_back", offered=dialogue is not None)
-
-    async def _read_link(self) -> None:
-        while (message := await self._link.receive()) is not None:
-            await self._inbox.put(message)
-        await self._inbox.put(LinkLost(EDGE_LOST))
 
     async def _carry_out(self, effects: list[Effect], tasks: asyncio.TaskGroup) -> None:
         engines = self._engines
@@ -342,8 +333,7 @@ class CallSession:
 
     def _begin_recognition(self, effect: BeginRecognition) -> None:
         def partial(heard: Heard) -> None:
-            if not self._inbox.full():  # a later partial says more than this one
-                self._inbox.put_nowait(heard)
+            self._inbox.offer(heard)  # where there is no room a later partial says more
 
         try:
             self._recogniser = self._engines.recognise(effect.turn, effect.expectation, partial)

@@ -99,7 +99,7 @@ class Worker:
         core = HandoffCall(
             self.settings.turn,
             self.settings.budget,
-            VoiceActivity(),
+            VoiceActivity(quiet_dbov=self.settings.turn.quiet_dbov),
             open_dialogue,
             handoff_rules(self.settings, used.plan, used.now()),
         )
