@@ -59,6 +59,7 @@ SHIPPED: dict[str, float] = {
 # What --plots moves, and over what kind of line that matters.
 SWEEPS: dict[str, tuple[str, tuple[float, ...]]] = {
     "unknown_odds": ("echo", (6, 10, 14, 17, 20, 22, 25, 30)),
+    "unechoed_odds_per_s": ("echo", (0, 6, 12, 18, 24)),
     "echo_ms": ("echo", (40, 60, 80, 100, 140, 200)),
     "unexplained_share": ("echo", (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)),
     "echo_evidence": ("echo", (4.5, 5.5, 6.5, 8.0)),

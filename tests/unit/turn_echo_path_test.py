@@ -225,6 +225,7 @@ def result(
     heard=-20.0,
     unexplained=1.0,
     stranger=0.0,
+    unechoed_ms=0,
 ):
     from voicebot.turn.echo_path import EchoResult
 
@@ -239,6 +240,7 @@ def result(
         over_noise,
         heard,
         unexplained,
+        unechoed_ms,
         stranger,
     )
 
@@ -276,6 +278,29 @@ def test_odds_of_a_voice_outlast_a_short_gap_and_no_more():
         assert not any(trigger.feed(answer, voice(0.1)) for _ in range(gap_ticks))
         fired = [trigger.feed(answer, voice(0.9)) for _ in range(10)]
         assert fired.index(True) + 1 == needed_ticks
+
+
+@pytest.mark.parametrize(("unechoed_ms", "needed_ticks"), [(0, 7), (500, 5), (1000, 5), (9000, 5)])
+def test_a_voice_is_believed_sooner_where_nothing_came_back_before(unechoed_ms, needed_ticks):
+    """A second of our own speech without an answer of the line counts for 12, more for no more."""
+    answer = result(EchoState.UNKNOWN, stranger=3.0, unechoed_ms=unechoed_ms)
+    trigger = EchoTrigger()
+    fired = [trigger.feed(answer, voice(0.9)) for _ in range(10)]
+    assert fired.index(True) + 1 == needed_ticks
+    own = result(EchoState.UNKNOWN, stranger=-1.0, unechoed_ms=unechoed_ms)
+    assert not any(EchoTrigger().feed(own, voice(0.9)) for _ in range(50))
+
+
+def test_our_speech_without_an_echo_is_counted_until_something_is_heard(clips):
+    """The first second of a prompt, nothing heard, counts; a sound that passes starts it again."""
+    sent = prompt(clips, 4, 2)
+    caller = np.zeros_like(sent)
+    caller[8000:9600] = np.random.default_rng(1).normal(0, 2000, 1600)
+    _, results = run(EchoLine("none", noise_dbov=-60.0), sent, caller)
+    heard = [r.unechoed_ms for r in results[20:]]
+    assert max(heard[:50]) >= 300
+    assert heard[54] == max(heard[:50])
+    assert heard[75] < 300
 
 
 @pytest.mark.parametrize(("kind", "is_caller"), [("hybrid", False), ("none", True)])

@@ -142,6 +142,13 @@ class EchoTriggerSettings(Section):
         description="log odds, added up over the ticks of a voice, that make it the caller's on an"
         " unknown line: more pauses wrongly less, and hears short words less",
     )
+    unechoed_odds_per_s: float = Field(
+        12.0,
+        ge=0,
+        description="log odds with which a voice begins, per second of our own speech of which nothing"
+        " came back before: an echo would have been heard by then, unless it is very late",
+    )
+    most_unechoed_odds: float = Field(12.0, ge=0, description="and no more than this")
     most_odds_per_tick: float = Field(
         3.0, gt=0, description="one tick adds or takes no more: neighbouring ticks hear nearly the same"
     )

@@ -35,6 +35,7 @@ _LEVEL_SAMPLES: Final = 1280
 
 
 _SENT_TICKS: Final = 68
+_CLICK_MS: Final = 40
 _SHORT_MEAN: Final = np.full(8, 1.0 / 8.0)  # as long as the level of what is heard
 
 
@@ -70,6 +71,8 @@ class EchoResult:
     """Level of what was heard in the last 160 ms."""
     unexplained: float
     """Share of the heard power above the expected echo, 0 to 1; 1 where no echo is expected."""
+    unechoed_ms: int = 0
+    """For how long before the sound that is heard now we had spoken and nothing was heard."""
     stranger: float = 0.0
     """Log odds that a voice heard in this tick is the caller's; known only in UNKNOWN, else 0."""
 
@@ -101,6 +104,8 @@ class EchoPath:
         self._loud = deque([False] * ticks, maxlen=ticks)
         self._sent = deque([0.0] * _SENT_TICKS, maxlen=_SENT_TICKS)
         self._sent_ms = 0
+        self._unechoed_ms = 0
+        self._heard_ms = 0
         self.state = EchoState.UNKNOWN
 
     @property
@@ -146,6 +151,7 @@ class EchoPath:
         heard_dbov = self._tracker.heard_dbov(_LEVEL_SAMPLES)
         above_noise_db = heard_dbov - self._tracker.noise_dbov
         audible = above_noise_db > self._settings.delay.above_noise_db
+        self._unechoed(heard=audible)
         unknown = expected and self.state is EchoState.UNKNOWN
         stranger = self._stranger(heard_dbov) if unknown and audible and self._sent_ms else 0.0
         return EchoResult(
@@ -159,6 +165,7 @@ class EchoPath:
             above_noise_db,
             heard_dbov,
             unexplained,
+            self._unechoed_ms,
             stranger,
         )
 
@@ -166,6 +173,17 @@ class EchoPath:
         """Our own jitter buffer moved: all is heard `by_ms` later from now on (negative: earlier)."""
         self._tracker.shift(by_ms)
         self._reference_delay_ms = max(0.0, self._reference_delay_ms + by_ms)
+
+    def _unechoed(self, *, heard: bool) -> None:
+        """Count our own speech that nothing came back from; a sound that passes may have been its echo."""
+        if heard:
+            self._heard_ms += TICK_MS
+            return
+        if self._heard_ms > _CLICK_MS:
+            self._unechoed_ms = 0
+        self._heard_ms = 0
+        if self._loud[-1]:
+            self._unechoed_ms += TICK_MS
 
     def _stranger(self, heard_dbov: float) -> float:
         """Log odds that what is heard was not sent by us: fitted by logistic regression."""

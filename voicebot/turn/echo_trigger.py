@@ -62,6 +62,9 @@ class EchoTrigger:
         """Add up what speaks for the caller; what speaks for our echo is taken off again."""
         settings = self._settings
         if self._probability >= settings.unknown_probability and self._loud(result):
+            if not self._lasting_ms:
+                earned = settings.unechoed_odds_per_s * result.unechoed_ms / 1000.0
+                self._odds += min(settings.most_unechoed_odds, earned)
             most = settings.most_odds_per_tick
             self._odds = max(settings.fewest_odds, self._odds + max(-most, min(most, result.stranger)))
             self._lasting_ms += TICK_MS
