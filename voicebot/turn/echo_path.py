@@ -175,7 +175,7 @@ class EchoPath:
         self._reference_delay_ms = max(0.0, self._reference_delay_ms + by_ms)
 
     def _unechoed(self, *, heard: bool) -> None:
-        """Count our own speech that nothing came back from; a sound that passes may have been its echo."""
+        """Count our own speech that nothing came back from; a sound may have been its echo."""
         if heard:
             self._heard_ms += TICK_MS
             return
