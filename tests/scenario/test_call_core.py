@@ -18,7 +18,15 @@ from voicebot.dialogue.events import (
 from voicebot.link.binary_media import BotAudio
 from voicebot.link.messages import Acknowledge, Answer, Clear, Hangup, Resume, Start, UtteranceProgress
 from voicebot.worker.call_core import CallCore
-from voicebot.worker.effects import CallState, Persist, RenderAhead, SaveState, ToEdge, TurnMeasured
+from voicebot.worker.effects import (
+    BeginRecognition,
+    CallState,
+    Persist,
+    RenderAhead,
+    SaveState,
+    ToEdge,
+    TurnMeasured,
+)
 from voicebot.worker.virtual_call import VirtualCall
 
 START = Start(call_id="c1", session_id="s1", called="bank", edge_monotonic_us=1)
@@ -215,6 +223,17 @@ def test_a_backchannel_pauses_the_prompt_and_lets_it_go_on():
     assert sent.index("Pause") < sent.index("Unpause")
     assert "Clear" not in sent
     assert not any(isinstance(e, CallerSaid | PromptInterrupted) for e in dialogue.events)
+
+
+def test_what_interrupts_can_be_heard_while_the_bot_speaks_and_only_then():
+    """A closed grammar without "stop" would make it [unk], or a word of the menu that sounds like it."""
+    over = call(ThreeLines(), ScriptedCaller(("wait", 500), ("say", 500)), "stop", ms_per_character=60)
+    after = call(ThreeLines(), ScriptedCaller(("listen",), ("say", 500)), "balance")
+    heard_over, heard_after = (r.of(BeginRecognition)[0].expectation for r in (over, after))
+    assert {"balance", "stop", "wait", "yeah"} <= set(heard_over.phrases)
+    assert heard_over.complete == ASK.expectation.complete
+    assert heard_after == ASK.expectation
+    assert any(isinstance(e, ToEdge) and isinstance(e.message, Clear) for _, e in over.effects)
 
 
 def test_what_was_heard_of_a_cut_prompt_is_told_in_words():

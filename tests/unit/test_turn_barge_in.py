@@ -10,8 +10,8 @@ MENU = Expectation(kind="menu", phrases=("balance", "block my card"), complete=f
 YES_NO = Expectation(kind="yes_no", phrases=("yes", "yeah", "no", "right"))
 
 
-def overlap(expectation=MENU, *, asking=False, own=(), min_words=1):
-    return Overlap(expectation, asking, tuple(own), min_words)
+def overlap(expectation=MENU, *, asking=False, own=(), min_words=1, speaking=False):
+    return Overlap(expectation, asking, tuple(own), min_words, speaking)
 
 
 def triggered():
@@ -81,3 +81,36 @@ def test_without_a_trigger_nothing_is_decided():
     assert judge.partial("stop", overlap()) is Verdict.UNDECIDED
     assert judge.turn_ended("stop", overlap()) is Verdict.UNDECIDED
     assert judge.key_pressed() is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize("text", ["", "[unk] [unk]"])
+def test_who_is_not_understood_and_speaks_on_for_a_second_means_it(text):
+    """The bot does not begin again in the middle of the caller's sentence."""
+    judge = triggered()
+    judge.partial(text, overlap(speaking=True))
+    now_ms = 1600.0
+    while (verdict := judge.advance(now_ms, overlap(speaking=True))) is Verdict.UNDECIDED:
+        now_ms = judge.next_deadline_ms()
+    assert verdict is Verdict.CONFIRMED
+    assert now_ms == 2000.0
+
+
+def test_who_falls_silent_before_that_did_not():
+    judge = triggered()
+    judge.partial("[unk]", overlap(speaking=True))
+    assert judge.advance(1600.0, overlap(speaking=True)) is Verdict.UNDECIDED
+    assert judge.advance(judge.next_deadline_ms(), overlap()) is Verdict.RESUMED
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("yeah right", {}),
+        ("your account", {"own": ("your", "account", "number")}),
+        ("[unk]", {"min_words": 2}),
+    ],
+)
+def test_humming_our_own_words_and_prompts_that_ask_for_more_resume_at_once(text, more):
+    judge = triggered()
+    judge.partial(text, overlap(speaking=True, **more))
+    assert judge.advance(1600.0, overlap(speaking=True, **more)) is Verdict.RESUMED

@@ -315,6 +315,11 @@ class TurnSettings(_Section):
     barge_in_confirm_ms: int = Field(
         600, ge=0, description="time in which a pause is confirmed or undone"
     )
+    barge_in_voice_ms: int = Field(
+        1000,
+        ge=0,
+        description="a voice that goes on so long after the pause is meant, whatever was understood",
+    )
     barge_in_content_words: int = Field(2, ge=1, description="words that confirm without more waiting")
     interrupt_words: tuple[str, ...] = (
         "stop",

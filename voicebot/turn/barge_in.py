@@ -5,6 +5,8 @@
        ▲                                    │
        └──── silence, backchannel, our own words, or nothing understood in time ───────────┘ resumed
 
+Somebody who is not understood and goes on speaking means it too: then the second look takes longer.
+
 The trigger only pauses: playing goes on from the same sample when the second look says that nobody
 meant to interrupt. The same words that are a backchannel in the middle of a sentence are an answer when
 the bot is asking for them.
@@ -16,6 +18,8 @@ from enum import Enum
 
 from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
+
+_LOOK_AGAIN_MS = 40
 
 
 class Verdict(Enum):
@@ -35,12 +39,14 @@ class Overlap:
         asking: The last prompt of the queue is playing: what is expected may be answered now.
         own_words: What the bot itself said in the last two seconds.
         min_words: So many words of content the prompt that plays can be cut with.
+        speaking: The caller's voice is heard at this moment.
     """
 
     expectation: Expectation
     asking: bool
     own_words: tuple[str, ...]
     min_words: int = 1
+    speaking: bool = False
 
 
 class BargeInJudge:
@@ -51,6 +57,7 @@ class BargeInJudge:
         self._interrupt = frozenset(settings.interrupt_words)
         self._backchannel = frozenset(settings.backchannel_words)
         self._deadline_ms: float | None = None
+        self._triggered_ms = 0.0
         self._text = ""
 
     @property
@@ -60,6 +67,7 @@ class BargeInJudge:
 
     def trigger(self, now_ms: float, text: str = "") -> None:
         """The caller has spoken for long enough; playback pauses, ``text`` is the partial so far."""
+        self._triggered_ms = now_ms
         self._deadline_ms = now_ms + self._settings.barge_in_confirm_ms
         self._text = text
 
@@ -87,7 +95,25 @@ class BargeInJudge:
         """Time passes: at the deadline what was heard so far decides."""
         if self._deadline_ms is None or now_ms < self._deadline_ms:
             return Verdict.UNDECIDED
+        if self._speaks_on(overlap):
+            meant_ms = self._triggered_ms + self._settings.barge_in_voice_ms
+            if now_ms >= meant_ms:
+                return self._decide(Verdict.CONFIRMED)
+            self._deadline_ms = min(meant_ms, now_ms + _LOOK_AGAIN_MS)
+            return Verdict.UNDECIDED
         return self._last_look(self._text, overlap)
+
+    def _speaks_on(self, overlap: Overlap) -> bool:
+        """Whether the caller is in the middle of something that is not understood."""
+        words = self._text.split()
+        humming = bool(words) and self._backchannel.issuperset(words)
+        return (
+            overlap.speaking
+            and overlap.min_words <= 1
+            and not humming
+            and not self._is_echo(words, overlap)
+            and not self._content(words)
+        )
 
     def key_pressed(self) -> Verdict:
         """A key is always meant."""

@@ -17,6 +17,7 @@ from typing import Literal, Protocol, assert_never
 from msgspec.structs import replace
 
 from voicebot.config.settings import BudgetSettings, TurnSettings
+from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import (
     Action,
     AskRouter,
@@ -467,7 +468,7 @@ class CallCore:
                     self._ended_turn = None
                     self._partial = ""
                     self._turn_first_frame = self._last_frame + 1 - len(event.payloads)
-                    effects.append(BeginRecognition(self._turn, self._listener.expectation))
+                    effects.append(BeginRecognition(self._turn, self._may_be_said()))
                     effects += [FeedRecognition(self._turn, payload) for payload in event.payloads]
                 case TurnAudio():
                     if self._recognising is not None:
@@ -556,12 +557,23 @@ class CallCore:
         self._listener.continue_turn(last.listen)
         return cleared
 
+    def _may_be_said(self) -> Expectation:
+        """What is expected; over the bot also what interrupts it, and what people say to a speaker."""
+        expected = self._listener.expectation
+        closed = bool(expected.phrases) or expected.kind not in {"free", "nothing", "menu"}
+        if not self._output.speaking or not closed:
+            return expected
+        settings = self._settings
+        words = (*expected.phrases, *settings.interrupt_words, *settings.backchannel_words)
+        return replace(expected, phrases=tuple(dict.fromkeys(words)))
+
     def _overlap(self) -> Overlap:
         return Overlap(
             self._listener.expectation,
             self._output.last_prompt_playing,
             self._output.own_words(),
             self._output.min_words,
+            self._listener.voice_now,
         )
 
     def _judged(self, verdict: Verdict, now_ms: float) -> list[Effect]:

@@ -112,6 +112,11 @@ class Listener:
         return self._endpointer.in_turn
 
     @property
+    def voice_now(self) -> bool:
+        """Whether the caller speaks at this moment, as far as the detector has heard."""
+        return self._endpointer.in_turn and not self._endpointer.silent_samples
+
+    @property
     def echo_return_loss_db(self) -> float | None:
         """How much weaker our voice comes back; None when it does not, or it is not known."""
         return self._echo.return_loss_db

@@ -1,0 +1,319 @@
+"""The second look at an interruption, with the real recogniser and canceller, on virtual time (targets 4, 5).
+
+    python -m tests.bench.interruptions --data FOLDER [--calls 60] [--split test] [--processes 2]
+
+The bot says two sentences and asks a question; in the middle of the statement the caller does one thing:
+
+    interrupt    says "stop" or "no"                        honoured: the prompt is cut within 1.5 s
+    talk         says a whole sentence over the bot         honoured: the same
+    backchannel  says "right" or "yes"                      right: the bot goes on (or never paused)
+    burst        a burst like a cough (synthetic)           right: the same
+    tones        a key's tones in the audio (no RFC 4733)   right: the same
+    babble       six voices far away, for three seconds     right: the same
+    nothing      only our own echo                          right: the same
+
+Half of the lines have an echo (hybrid, 12 to 24 dB). Voices are human, of speakers whom the recogniser was not
+trained with (`--split test` takes its test and tuning speakers, `train` is for development); there are few of
+them, so they are heard at several moments and on several lines: n counts calls, the note counts recordings.
+"""
+
+import argparse
+import datetime as dt
+import io
+import multiprocessing
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from sip_test_harness.echo_simulator import EchoLine, EchoSimulator
+from tests.bench.asr_clips import Clip, _files, speech_commands
+from tests.bench.confidence import wilson
+from tests.bench.echo import at_level, trimmed
+from tests.bench.rows import machine, percentile, row, write
+from training.splits import split_of
+from voicebot.asr.vosk_recogniser import VoskFactory
+from voicebot.audio.g711 import decode_ulaw, encode_ulaw
+from voicebot.config.settings import BudgetSettings, TtsSettings, TurnSettings
+from voicebot.dialogue import CallFacts, Conversation, load_dialplan
+from voicebot.dialogue.manner import PLAIN
+from voicebot.link.messages import Clear, Pause, Start, Unpause
+from voicebot.tts.build import build_renderer
+from voicebot.turn.voice_activity import VoiceActivity
+from voicebot.worker.call_core import CallCore
+from voicebot.worker.effects import ToEdge
+from voicebot.worker.hearing import InlineEars
+from voicebot.worker.speaking import spoken
+from voicebot.worker.virtual_call import VirtualCall, VirtualEngines
+
+TICK = 160
+KINDS = ("interrupt", "talk", "backchannel", "burst", "tones", "babble", "nothing")
+HONOURED = ("interrupt", "talk")
+WORDS = {"interrupt": ("stop", "no"), "backchannel": ("right", "yes")}
+WITHIN_MS = 1500
+AFTER_MS = 2600
+LEVEL_DBOV = -24.0
+PLAN = """
+version: 1
+name: interruptions
+locale: en-GB
+timezone: Europe/London
+routes: [ { match: { to: "*" }, flow: main } ]
+flows:
+  main:
+    - say: "Your parcel left our warehouse on Tuesday morning, and it is on its way to the address on the order. The
+        driver will send you a message one hour before the delivery, and will wait at the door for two minutes."
+    - menu:
+        ask: "Would you like to change the address, choose another day, or speak to a colleague?"
+        choices:
+          - { intent: address, examples: ["change the address", "the address", "another address"], goto: done }
+          - { intent: day, examples: ["another day", "choose another day", "a different day"], goto: done }
+          - { intent: colleague, examples: ["a colleague", "speak to a colleague", "agent"], goto: done }
+  done:
+    - say: "All right."
+    - hangup: done
+"""
+FACTS = CallFacts(session_id="s1", called="bench", now=dt.datetime(2026, 11, 20, 10, tzinfo=dt.UTC))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call."""
+
+    kind: str
+    sound: np.ndarray
+    word: str
+    name: str
+    at_ms: int
+    line: EchoLine
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of it, ms after the caller began; None where it did not happen."""
+
+    kind: str
+    name: str
+    word: str
+    echo: bool
+    paused_ms: float | None
+    resumed_ms: float | None
+    cut_ms: float | None
+
+    @property
+    def right(self) -> bool:
+        """Whether the bot did what the caller wanted."""
+        cut = self.cut_ms is not None and self.cut_ms <= WITHIN_MS
+        return cut if self.kind in HONOURED else self.cut_ms is None
+
+
+class Caller:
+    """Hears the bot through an echo path and does its one thing at its time."""
+
+    def __init__(self, case: Case) -> None:
+        self._far_end = EchoSimulator(case.line)
+        self._sound = np.concatenate((case.sound, np.zeros(-case.sound.size % TICK, np.int16)))
+        self._at = case.at_ms * 8
+        self._began: int | None = None
+        self.onset_ms: float | None = None
+
+    def tick(self, now_ms: int, heard: bytes, *, heard_silence: bool) -> bytes | None:
+        if self._began is None and not heard_silence:
+            self._began = now_ms * 8
+            self.onset_ms = now_ms + self._at / 8
+        said = np.zeros(TICK, np.int16)
+        if self._began is not None:
+            start = now_ms * 8 - self._began - self._at
+            if start >= self._sound.size + AFTER_MS * 8:
+                return None
+            if 0 <= start < self._sound.size:
+                said = self._sound[start : start + TICK]
+        return encode_ulaw(self._far_end.tick(decode_ulaw(heard), said))
+
+
+@lru_cache
+def engines() -> VirtualEngines:
+    """The shipped recogniser and voice."""
+    renderer = build_renderer(TtsSettings(), clock=lambda: 0.0)
+    plan = load_dialplan(PLAN)
+    delivery = plan.delivery(PLAIN, plan.locale)
+    ears = InlineEars(VoskFactory(None))
+    audio = lru_cache(lambda text: spoken(renderer, text, delivery, plan.lexicon))
+    return VirtualEngines(
+        recognise=ears.recognise,
+        synthesise=lambda text, _delivery: audio(text),
+        asr_final_ms=5,
+        synthesis_ms=10,
+    )
+
+
+def play(case: Case, settings: TurnSettings | None = None) -> Seen:
+    """One call."""
+    caller = Caller(case)
+    plan = load_dialplan(PLAN)
+    core = CallCore(
+        settings or TurnSettings(),
+        BudgetSettings(),
+        VoiceActivity(),
+        lambda _start: Conversation(plan, FACTS),
+    )
+    record = VirtualCall(core, engines(), caller).run(
+        Start(call_id="c1", session_id="s1", called="bench", edge_monotonic_us=1), limit_ms=20_000
+    )
+    onset_ms = caller.onset_ms
+    assert onset_ms is not None
+    first: dict[type, float] = {}
+    for at_ms, effect in record.effects:
+        # What comes before the caller began is our own echo's doing; it counts where nothing is said.
+        if isinstance(effect, ToEdge) and (at_ms >= onset_ms or case.kind == "nothing"):
+            first.setdefault(type(effect.message), at_ms - onset_ms)
+    return Seen(
+        case.kind,
+        case.name,
+        case.word,
+        case.line.kind != "none",
+        first.get(Pause),
+        first.get(Unpause),
+        first.get(Clear),
+    )
+
+
+def sentences(data: Path, split: str) -> Iterator[Clip]:
+    """Whole sentences of other people, 1.5 s and more."""
+    for name, content in _files(data, "commonvoice_en"):
+        held_out = split_of("commonvoice_en", name) != "train"
+        if name.endswith(".ogg") and held_out == (split == "test"):
+            audio, rate_hz = soundfile.read(io.BytesIO(content), dtype="int16")
+            audio = trimmed(
+                at_level(audio if rate_hz == 8000 else audio[:: rate_hz // 8000], LEVEL_DBOV)
+            )
+            if audio.size >= 1.5 * 8000:
+                yield Clip(audio[: 3 * 8000], "", name, name)
+
+
+def burst(seed: int) -> np.ndarray:
+    """Noise through a broad resonance that dies away in 150 to 350 ms, once or twice: like a cough, made here."""
+    pick = np.random.default_rng(seed)
+    parts = []
+    for _ in range(int(pick.integers(1, 3))):
+        length = int(pick.integers(1200, 2800))
+        noise = pick.normal(0, 1, length)
+        shaped = noise + 0.8 * np.concatenate((np.zeros(6), noise[:-6])) - 0.3 * np.roll(noise, 3)
+        parts += [
+            shaped * np.exp(-np.arange(length) / (length / 4)),
+            np.zeros(int(pick.integers(800, 2400))),
+        ]
+    samples = np.concatenate(parts)
+    return np.rint(samples / np.abs(samples).max() * 9000).astype(np.int16)
+
+
+def tones(seed: int) -> np.ndarray:
+    """One key of a telephone, 120 ms."""
+    low, high = ((697, 1209), (770, 1336), (852, 1477), (941, 1336))[seed % 4]
+    at_s = np.arange(960) / 8000
+    return np.rint(4000 * (np.sin(2 * np.pi * low * at_s) + np.sin(2 * np.pi * high * at_s))).astype(
+        np.int16
+    )
+
+
+def cases(data: Path, split: str, count: int, kinds: tuple[str, ...]) -> list[Case]:
+    """So many calls of each kind."""
+    words = [
+        Clip(trimmed(at_level(c.audio, LEVEL_DBOV)), c.text, c.speaker, c.name)
+        for part in (("test", "dev") if split == "test" else ("train",))
+        for c in speech_commands(data, part)
+        if c.text in sum(WORDS.values(), ())
+    ]
+    talk = list(sentences(data, split))
+    made = []
+    for kind in kinds:
+        for number in range(count):
+            pick = random.Random(f"{kind}-{number}")
+            clip = Clip(np.zeros(0, np.int16), "", "", f"{kind}-{number}")
+            if kind in WORDS:
+                own = [c for c in words if c.text in WORDS[kind]]
+                clip = own[number % len(own)]
+            elif kind == "talk":
+                clip = talk[number % len(talk)]
+            elif kind == "burst":
+                clip = Clip(burst(number), "", "", clip.name)
+            elif kind == "tones":
+                clip = Clip(tones(number), "", "", clip.name)
+            elif kind == "babble":
+                voices = [np.resize(c.audio, 24000).astype(float) for c in pick.sample(talk, 6)]
+                clip = Clip(
+                    at_level(np.rint(sum(voices) / 6).astype(np.int16), -42.0), "", "", clip.name
+                )
+            line = EchoLine(
+                "hybrid" if number % 2 else "none",
+                return_loss_db=pick.choice((12.0, 18.0, 24.0)),
+                delay_ms=pick.choice((40, 150, 300)),
+                noise_dbov=-60.0,
+                seed=number,
+            )
+            made.append(
+                Case(kind, clip.audio, clip.text, clip.name, pick.randrange(2500, 6500, 20), line)
+            )
+    return made
+
+
+def rows(seen: list[Seen]) -> list[dict[str, object]]:
+    """Figures by kind."""
+    table = []
+    limits = {"interrupt": 98, "talk": 98, "backchannel": 95}
+    for kind in dict.fromkeys(s.kind for s in seen):
+        mine = [s for s in seen if s.kind == kind]
+        right = sum(s.right for s in mine)
+        low, high = wilson(right, len(mine))
+        share = 100 * right / len(mine)
+        paused = [s.paused_ms for s in mine if s.paused_ms is not None]
+        name = "honoured" if kind in HONOURED else "not taken for an interruption"
+        limit = limits.get(kind, 99.5)
+        note = f"n={len(mine)} of {len({s.name for s in mine})} recordings, 95 % CI {low:.1f}-{high:.1f}"
+        table.append(
+            row(
+                f"{kind}: {name}",
+                round(share, 1),
+                "%",
+                limit=f">= {limit:g}",
+                ok=share >= limit,
+                target="4" if kind in HONOURED else "5",
+                note=note,
+            )
+        )
+        table.append(row(f"{kind}: paused", round(100 * len(paused) / len(mine), 1), "%"))
+        if kind in HONOURED:
+            cut = [s.cut_ms for s in mine if s.cut_ms is not None]
+            if cut and paused:
+                after = f"cut p50 {percentile(cut, 0.5):.0f}, p95 {percentile(cut, 0.95):.0f} ms"
+                table.append(
+                    row(f"{kind}: paused after, p50", round(percentile(paused, 0.5)), "ms", note=after)
+                )
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the recordings' tar files")
+    parser.add_argument("--calls", type=int, default=60, help="of each kind")
+    parser.add_argument("--split", choices=["test", "train"], default="test")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    todo = cases(options.data, options.split, options.calls, tuple(options.kinds))
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        seen = pool.map(play, todo, chunksize=8)
+    for wrong in [s for s in seen if not s.right][:60]:
+        print("wrong:", wrong)
+    table = [row("machine", machine(), ""), *rows(seen)]
+    write("interruptions", table)
+    return 0 if all(r["ok"] for r in table) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
