@@ -40,6 +40,7 @@ class EdgeProgram:
             "link": {
                 "worker_urls": [f"ws://127.0.0.1:{self.worker_port}/"],
                 "heartbeat_limit_ms": 2000,
+                "record_grace_ms": 0,  # a call that one test left must not find the worker of the next
             },
             "recording": {"enabled": False},
             "metrics": {"port": 0},

@@ -77,11 +77,12 @@ async def test_next_worker_gets_what_nobody_acknowledged(edge, how):
         await successor.wait_for(Stop)
 
 
-async def test_nobody_left(edge):
+async def test_nobody_left():
     """The caller hears a sentence and then "call again", never silence for ever; then BYE.
 
     The next worker that is there is told how the call ended, and writes its record.
     """
+    edge = shared_edge("nobody left", link={"resume_grace_ms": 1200, "record_grace_ms": 20_000})
     async with ScriptedWorker(edge.worker_port) as worker, Caller(edge.server) as caller:
         await caller.call()
         await worker.call()
@@ -102,6 +103,7 @@ async def test_nobody_left(edge):
         assert (stop.reason, stop.ended_by) == ("no worker", "worker")
         assert call.start.resume.session_id == call.start.session_id
         assert call.start.resume.lease == 1
+    assert edge.stop() == 0
 
 
 async def test_clear_reports_and_older_audio_is_dropped(edge):

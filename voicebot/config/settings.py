@@ -152,6 +152,12 @@ class LinkSettings(_Section):
     heartbeat_ms: int = Field(100, ge=10)
     heartbeat_limit_ms: int = Field(350, ge=50)
     resume_grace_ms: int = Field(4000, ge=0, description="how long a call waits for another worker")
+    record_grace_ms: int = Field(
+        30_000,
+        ge=0,
+        description="how long a call that ended without a worker looks for one to write its record; "
+        "workers start again in seconds",
+    )
 
     @property
     def urls(self) -> tuple[str, ...]:

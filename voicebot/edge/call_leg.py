@@ -58,8 +58,6 @@ _FRAME_US: Final = 20_000
 _SILENCE: Final = b"\xff" * 160
 _EDGE_UTTERANCE: Final = "edge-"
 _DRAIN_LIMIT_US: Final = 30_000_000
-_RECORD_GRACE_S: Final = 30.0
-"""How long a call that lost all its workers looks for one to write its record."""
 _RECORDING_LIMIT_S: Final = 0.5
 """How long the end of a call may wait for the disk, so that it can tell whether audio is missing."""
 
@@ -121,7 +119,6 @@ class CallLeg:
         self._held_since_us = 0
         self._incoming_us = monotonic_us()
         self._worker_lost_us: int | None = None
-        self._worker_gone = False
         self._sip_steps = [SipStep(at_ms=0, text="INVITE")]
         self._answered_us: int | None = None
         self._ticks = 0
@@ -166,6 +163,7 @@ class CallLeg:
             recording_partial=await self._close_recording(),
             sip=tuple(self._sip_steps),
         )
+        nobody_heard = not self._link.connected
         self.send(stop)
         if stop.stats is not None:
             talk_s = self._duration_s() if self.answered else None
@@ -181,7 +179,7 @@ class CallLeg:
             lost_packets=stop.stats.lost_packets if stop.stats else 0,
             foreign_packets=stop.stats.foreign_packets if stop.stats else 0,
         )
-        if self._worker_gone and await self._link.find_for_the_record(_RECORD_GRACE_S):
+        if nobody_heard and self.answered and await self._link.find_for_the_record():
             self._introduce(self._resume())
             self.send(stop)
         await self._link.close()
@@ -363,7 +361,6 @@ class CallLeg:
     def on_worker_gone(self) -> None:
         """Say so and hang up."""
         metrics.CALLS_WITHOUT_WORKER.inc()
-        self._worker_gone = self.answered and self._link.dialect == DIALECT_VOICEBOT_V1
         self._silent_ticks_without_worker = None
         if not self.answered:
             self._refuse_for_now(NO_WORKER)

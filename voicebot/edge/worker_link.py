@@ -103,13 +103,17 @@ class CallLink:
             _log.info("worker_found", url=self._link.url)
             self._owner.on_worker_found()
 
-    async def find_for_the_record(self, limit_s: float) -> bool:
+    async def find_for_the_record(self) -> bool:
         """After a call that ended without a worker: a link to one that can write its record.
 
-        Nothing is received on it. The owner is not told; it introduces the call itself.
+        Nothing is received on it. The owner is not told; it introduces the call itself. A bot behind the
+        other dialect has no records, and would take it for a new call.
         """
+        if self.dialect != DIALECT_VOICEBOT_V1 or not self._settings.record_grace_ms:
+            return False
+        self._link = None
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(self._settings.record_grace_ms / 1000):
                 while self._link is None:
                     try:
                         self._link = await self._client.connect()
