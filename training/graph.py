@@ -1,4 +1,4 @@
-"""Decoding graphs from transition-ids, without Kaldi's binaries.
+"""Decoding graphs from transition-ids, without Kaldi's binaries: text that OpenFst's tools compile.
 
 A phone prefix tree expanded to HMM arcs, in Kaldi's *reordered* form (the forward transition enters a
 state, its self-loop follows):
@@ -16,8 +16,6 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-
-import kaldifst
 
 from training.lexicon import PHONES, Pronunciation
 from training.lm import Arc
@@ -43,16 +41,37 @@ MODEL_CONF = """--min-active=200
 """The bot decides itself when a turn ends; Vosk's endpointer only guards against endless turns."""
 
 
-class _Builder:
+class Transducer:
+    """States and arcs in the text form that ``fstcompile`` reads.
+
+    OpenFst itself stays in processes of its own: its Python binding and torch in one process corrupted
+    the heap at random.
+    """
+
     def __init__(self, phones: PhoneSet) -> None:
         self.phones = phones
-        self.fst = kaldifst.StdVectorFst()
+        self.states = 0
+        self.arcs: list[tuple[int, int, int, int, float]] = []
+        self.final: list[int] = []
 
     def state(self) -> int:
-        return int(self.fst.add_state())
+        """A new state; the first is where all paths begin."""
+        self.states += 1
+        return self.states - 1
 
     def arc(self, source: int, transition: int, word: int, cost: float, target: int) -> None:
-        self.fst.add_arc(source, kaldifst.StdArc(transition, word, cost, target))
+        """From state to state, with a transition-id and a word, 0 for none."""
+        self.arcs.append((source, target, transition, word, cost))
+
+    def text(self) -> str:
+        """One line for each arc and each final state; the first line begins at the first state."""
+        ordered = sorted(self.arcs, key=lambda arc: arc[0] != 0)
+        return "".join(
+            [
+                *(f"{source} {target} {i} {o} {cost!r}\n" for source, target, i, o, cost in ordered),
+                *(f"{state}\n" for state in self.final),
+            ]
+        )
 
     def inner(self, source: int, phone: int, cost: float, target: int) -> None:
         """A word-internal phone: straight through, or with blanks after it."""
@@ -86,7 +105,7 @@ def build_hcl(
     word_cost: float = 0.0,
     garbage: Iterable[Pronunciation] = (),
     garbage_cost: float = 0.0,
-) -> kaldifst.StdVectorFst:
+) -> Transducer:
     """The loop of all words.
 
     Args:
@@ -98,11 +117,9 @@ def build_hcl(
         garbage: Pronunciations of common words that also stand for ``[unk]``.
         garbage_cost: Added for each of those.
     """
-    b = _Builder(phones)
+    b = Transducer(phones)
     start, loop, word_end, silence = b.state(), b.state(), b.state(), b.state()
-    b.fst.start = start
-    b.fst.set_final(loop, 0.0)
-    b.fst.set_final(word_end, 0.0)
+    b.final += [loop, word_end]
     for source in (start, word_end):
         b.arc(source, 0, 0, 0.0, loop)
         b.arc(source, phones.transition(SIL, 0, 1), 0, 0.0, silence)
@@ -118,13 +135,13 @@ def build_hcl(
         if len(form) > 1:
             tree.add(form, numbers[UNKNOWN], 0.0, word_end)
     _add_unknown(b, loop, word_end, numbers[UNKNOWN], unknown_cost)
-    return b.fst
+    return b
 
 
 class _Tree:
     """Words that share their first phones share states."""
 
-    def __init__(self, b: _Builder, root: int, entry_cost: float) -> None:
+    def __init__(self, b: Transducer, root: int, entry_cost: float) -> None:
         self.b, self.entry_cost = b, entry_cost
         self.nodes: dict[tuple[str, ...], int] = {(): root}
 
@@ -147,7 +164,7 @@ class _Tree:
         self.b.last(self._node(prefix), self.b.phones.ids[last], label, cost, word_end)
 
 
-def _add_unknown(b: _Builder, loop: int, word_end: int, label: int, cost: float) -> None:
+def _add_unknown(b: Transducer, loop: int, word_end: int, label: int, cost: float) -> None:
     """``[unk]``: two to UNKNOWN_PHONES phones of any kind.
 
     Longer unknown speech is several ``[unk]``, each of which pays for a word in the grammar. A loop
@@ -194,9 +211,10 @@ def write_graph(
     """
     (folder / "phones").mkdir(parents=True, exist_ok=True)
     numbers = {word: index + 1 for index, word in enumerate([*sorted(words), UNKNOWN])}
-    build_hcl(phones, words, numbers, garbage=garbage, **costs).write(str(folder / "HCL.tmp"))
+    text = build_hcl(phones, words, numbers, garbage=garbage, **costs).text()
+    (folder / "HCL.tmp").write_text(text)
     _tool(
-        f"cd '{folder}' && fstarcsort --sort_type=olabel HCL.tmp | "
+        f"cd '{folder}' && fstcompile HCL.tmp | fstarcsort --sort_type=olabel | "
         "fstconvert --fst_type=olabel_lookahead --save_relabel_opairs=relabel.tmp - HCLr.fst"
     )
     pairs = (line.split() for line in (folder / "relabel.tmp").read_text().splitlines())
@@ -206,13 +224,13 @@ def write_graph(
     ordered = sorted(numbers.items(), key=lambda item: item[1])
     lines = ["<eps> 0", *(f"{word} {number}" for word, number in ordered)]
     (folder / "words.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with (folder / "G.tmp").open("w", encoding="utf-8") as text:
+    with (folder / "G.tmp").open("w", encoding="utf-8") as grammar:
         for arc in arcs:
             if arc.target is None:
-                text.write(f"{arc.source} {arc.cost:.4f}\n")
+                grammar.write(f"{arc.source} {arc.cost:.4f}\n")
             else:
                 label = numbers[arc.word] if arc.word else 0
-                text.write(f"{arc.source} {arc.target} {label} {label} {arc.cost:.4f}\n")
+                grammar.write(f"{arc.source} {arc.target} {label} {label} {arc.cost:.4f}\n")
     _tool(
         f"cd '{folder}' && fstcompile G.tmp | fstarcsort --sort_type=ilabel | "
         "fstconvert --fst_type=const - Gr.fst"
@@ -231,16 +249,16 @@ def write_check_graph(folder: Path, phones: PhoneSet) -> list[str]:
         The word that stands for each network output; a decode names one per frame.
     """
     (folder / "phones").mkdir(parents=True, exist_ok=True)
-    b = _Builder(phones)
+    b = Transducer(phones)
     start = b.state()
-    b.fst.start = start
-    b.fst.set_final(start, 0.0)
+    b.final.append(start)
     names = ["blank", *PHONES]
     for output, name in enumerate(names):
         phone = SIL if output == 0 else phones.ids[f"{name}_S"]
         # No self-loop: one path per sequence of outputs, or the lattice would hold all its ties.
         b.arc(start, phones.transition(phone, 0, 1), output + 1, 0.0, start)
-    b.fst.write(str(folder / "HCLG.fst"))
+    (folder / "HCLG.tmp").write_text(b.text())
+    _tool(f"cd '{folder}' && fstcompile HCLG.tmp HCLG.fst && rm HCLG.tmp")
     lines = ["<eps> 0", *(f"{name} {output + 1}" for output, name in enumerate(names))]
     (folder / "words.txt").write_text("\n".join(lines) + "\n")
     return names

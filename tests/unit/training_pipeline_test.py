@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,8 @@ def test_the_bigram_sums_to_one():
     assert shares["[unk]"] == pytest.approx(0.1)
 
 
-@needs("torch", "pocketsphinx", "kaldifst", "vosk")
+@needs("torch", "pocketsphinx", "vosk")
+@pytest.mark.skipif(not shutil.which("fstcompile"), reason="Debian package libfst-tools not installed")
 def test_vosk_computes_what_torch_computes():
     """The exported network gives the same score for every frame as the trained one."""
     import torch
@@ -184,7 +186,7 @@ def test_forced_alignment_finds_the_frames():
     assert path_of(scores, [2, 3, 3, 4]).tolist() == [1, 5, 7, 9]
 
 
-@needs("torch", "pocketsphinx", "kaldifst", "vosk")
+@needs("torch", "pocketsphinx", "vosk")
 def test_a_packaged_network_can_be_trained_on(tmp_path):
     """Written, read back and given its norms again, the network computes what it did before."""
     import torch
