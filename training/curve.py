@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from sip_test_harness.asr_run import COMMANDS
 from sip_test_harness.asr_score import edit_distance
-from tests.bench.asr import COMMANDS
 from training.align import labels_of, losses, scores_of
 from training.augmentation import phone_channel, with_level
 from training.data import Utterance, load_audio, load_index

@@ -1,7 +1,7 @@
 """Tune the exported model on the development speakers: prior exponent, blank factor, [unk] cost.
 
 Exports one model directory for each combination and measures it with the bot's own recogniser
-(`tests.bench.asr`) on the development split. The test split is for the final table only:
+(`sip_test_harness.asr_run`) on the development split. The test split is for the final table only:
 ``python -m tests.bench.asr``.
 """
 
@@ -11,62 +11,57 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import asr, asr_clips
+from sip_test_harness.asr_condition import chosen_conditions
+from sip_test_harness.asr_corpus import DIGITS, Clip, Corpus
+from sip_test_harness.asr_recogniser import RecogniserProgram
+from sip_test_harness.asr_report import figure_of
+from sip_test_harness.asr_run import COMMANDS, STRANGERS, ClipSet, read_sets, run
+from tests.bench.asr import program_of
 from training.data import load_audio, load_index
-from voicebot.asr.vosk_recogniser import VoskFactory
 
-DIGITS_AND_COMMANDS = {*asr.COMMANDS, *asr_clips.DIGITS}
+SETS = ("digits", "strings of 4", "commands", "orders", STRANGERS)
+CUT_DIGITS, CUT_COMMANDS = "digits out of sentences", "commands out of sentences"
 
 
-def cut_words(work: Path, count: int) -> list[asr_clips.Clip]:
+def cut_words(work: Path, wanted: Collection[str], count: int) -> tuple[Clip, ...]:
     """Single words of development speakers, cut out of their sentences (`training.cut`)."""
     if not (work / "cuts.jsonl").exists():
-        return []
+        return ()
     audio = load_audio(work)
-    chosen = [u for u in load_index(work, "cuts.jsonl") if u.split == "dev" and len(u.words[0]) > 1]
+    chosen = [u for u in load_index(work, "cuts.jsonl") if u.split == "dev" and u.words[0] in wanted]
     random.Random(2).shuffle(chosen)
-    chosen = [u for u in chosen if u.words[0] in DIGITS_AND_COMMANDS][:count] + [
-        u for u in chosen if u.words[0] not in DIGITS_AND_COMMANDS
-    ][:count]
-    return [
-        asr_clips.Clip(np.array(audio[u.offset : u.offset + u.samples]), u.words[0], u.speaker, u.name)
-        for u in chosen
-    ]
+    return tuple(
+        Clip(np.array(audio[u.offset : u.offset + u.samples]), u.words[0], u.speaker)
+        for u in chosen[:count]
+    )
 
 
 def measure(model: Path, data: Path, work: Path, count: int) -> dict[str, str]:
     """The figures that the choices are made on, development speakers, phone channel."""
-    listener = asr.Listener(VoskFactory(model))
-    digits = asr_clips.fsdd(data, "dev")
-    chosen = [digits[i] for i in np.random.default_rng(7).permutation(len(digits))[:count]]
-    single = listener.words(chosen, asr.phone, asr.DIGIT_GRAMMAR, asr.DIGIT_WORDS)
-    strings = asr_clips.digit_strings(digits, 4, max(10, count // 4), 3)
-    four = listener.words(strings, asr.phone, asr.DIGIT_GRAMMAR, asr.DIGIT_WORDS)
-    words, cuts = asr_clips.speech_commands(data, "dev"), cut_words(work, count)
-    commands = [clip for clip in words if clip.text in asr.COMMANDS]
-    command = listener.words(commands, asr.phone, asr.COMMANDS)
-    cut_digits = [clip for clip in cuts if clip.text in asr_clips.DIGITS]
-    cut_digit = listener.words(cut_digits, asr.phone, asr.DIGIT_GRAMMAR, asr.DIGIT_WORDS)
-    cut_commands = [clip for clip in cuts if clip.text in asr.COMMANDS]
-    cut_command = listener.words(cut_commands, asr.phone, asr.COMMANDS)
-    recall, _, orders = asr.slot_recall(listener, data, "dev", asr.phone, count)
-    accepted, threshold, others = asr.false_accepts(listener, [*words, *cuts])
-    return {
-        f"digits (n={single.clips})": f"{single.accuracy:.1f} %",
-        f"strings of 4, word error (n={four.clips})": f"{four.word_error:.1f} %",
-        f"digits of strangers (n={cut_digit.clips})": f"{cut_digit.accuracy:.1f} %",
-        f"commands (n={command.clips})": f"{command.accuracy:.1f} %",
-        f"commands of strangers (n={cut_command.clips})": f"{cut_command.accuracy:.1f} %",
-        f"slot recall (n={orders})": f"{recall:.0f} %",
-        f"false accepts (n={others})": f"{accepted:.0f} % at {threshold:.2f}",
-        "real-time factor": f"{four.cpu_s / four.audio_s:.3f}",
-    }
+    tests = read_sets(Corpus(data, "dev"), SETS, count)
+    for name, words, kind in ((CUT_DIGITS, DIGITS, "digits"), (CUT_COMMANDS, COMMANDS, "choice")):
+        if clips := cut_words(work, words, count):
+            tests.append(ClipSet(name, clips, kind, tuple(words)))
+    with RecogniserProgram(program_of(model)) as program:
+        measured = run(program, tests, chosen_conditions("phone"))
+    figures = {}
+    for name, by_line in measured.scores.items():
+        score = by_line["phone"]
+        figure, value = figure_of(score)
+        figures[f"{name}, {figure} (n={score.clips})"] = f"{value:.1f} %"
+    strangers = measured.strangers["phone"]
+    figures[f"false accepts (n={strangers.strangers})"] = (
+        f"{strangers.accepted:.0f} % at {strangers.threshold:.2f}"
+    )
+    strings = measured.scores["strings of 4"]["phone"]
+    return {**figures, "real-time factor": f"{strings.real_time_factor:.3f}"}
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ class Corpus:
     def digits(self) -> list[Clip]:
         """Single digits; the group is the speaker."""
         clips = []
-        for path, content in _files(self.folder, "fsdd", lambda path: path.suffix == ".flac"):
+        for path, content in archive_files(self.folder, "fsdd", lambda path: path.suffix == ".flac"):
             digit, speaker, _ = path.stem.split("_")
             if split_of("fsdd", speaker) == self.side:
                 clips.append(Clip(_decode(content), DIGITS[int(digit)], speaker, speaker))
@@ -105,7 +105,7 @@ class Corpus:
 
         return [
             Clip(_decode(content), path.parent.name, "sc-" + path.name.split("_")[0])
-            for path, content in _files(self.folder, "speech_commands", wanted)
+            for path, content in archive_files(self.folder, "speech_commands", wanted)
         ]
 
     def orders(self) -> tuple[list[Clip], list[str]]:
@@ -113,7 +113,7 @@ class Corpus:
         labels: dict[str, Any] = {}
         sentences: list[str] = []
         audio: dict[str, bytes] = {}
-        for path, content in _files(self.folder, "barista", lambda _: True):
+        for path, content in archive_files(self.folder, "barista", lambda _: True):
             if path.name == "labels.json":
                 labels = json.loads(content)
             elif path.name == "sentences.txt":
@@ -133,7 +133,8 @@ class Corpus:
         clips = []
         for source in SENTENCES:
             rows = self._manifest(source, accept)
-            for path, content in _files(self.folder, source, lambda path: path.as_posix() in rows):  # noqa: B023 - used at once
+            wanted = {Path(name) for name in rows}.__contains__
+            for path, content in archive_files(self.folder, source, wanted):
                 row = rows[path.as_posix()]
                 audio = _decode(content)
                 if len(audio) <= MAX_CLIP_S * RATE_HZ:
@@ -149,7 +150,7 @@ class Corpus:
 
     def _manifest(self, source: str, accept: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
         rows = {}
-        for _, content in _files(self.folder, source, lambda path: path.name == "manifest.jsonl"):
+        for _, content in archive_files(self.folder, source, lambda path: path.name == "manifest.jsonl"):
             for line in content.decode().splitlines():
                 row = json.loads(line)
                 if (
@@ -192,9 +193,10 @@ def _group(row: dict[str, Any]) -> str:
     return {"m": "man", "f": "woman"}.get(gender, "")
 
 
-def _files(
+def archive_files(
     folder: Path, collection: str, wanted: Callable[[Path], bool]
 ) -> Iterator[tuple[Path, bytes]]:
+    """Yield the wanted files of a collection, by name; none where the folder lacks it."""
     archive = folder / f"{collection}.tar"
     if not archive.is_file():
         return

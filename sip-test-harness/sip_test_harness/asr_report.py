@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _STRANGERS = frozenset({"strangers"})  # judged by what passes a threshold, not by what is right
 
 
-def _figure(score: Score) -> tuple[str, float]:
+def figure_of(score: Score) -> tuple[str, float]:
     """Return the name and the value of the figure that a test is judged by."""
     if score.slot_recall is not None:
         return "slot recall", score.slot_recall
@@ -95,8 +95,8 @@ def rows(measured: Measured) -> tuple[list[str], list[list[str]]]:
             strangers = measured.strangers[conditions[0]].strangers
             found.append([f"{test}, accepted %", str(strangers), *passed])
         else:
-            values = [f"{_figure(row[c])[1]:.1f}" for c in conditions]
-            found.append([f"{test}, {_figure(first)[0]} %", str(first.clips), *values])
+            values = [f"{figure_of(row[c])[1]:.1f}" for c in conditions]
+            found.append([f"{test}, {figure_of(first)[0]} %", str(first.clips), *values])
     factors = []
     for condition in conditions:
         scores = [row[condition] for row in measured.scores.values()]
@@ -171,7 +171,7 @@ def reliability_chart(title: str, lines: Mapping[str, Sequence[ReliabilityBin]])
 
 
 def _wrong(score: Score) -> float:
-    name, value = _figure(score)
+    name, value = figure_of(score)
     return value if name == "word error" else 100 - value
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tests.bench.asr_clips import DIGITS, Clip, _files, barista, fsdd, speech_commands
+from sip_test_harness.asr_corpus import DIGITS, Clip, Corpus, archive_files
 from tests.bench.confidence import wilson
 from tests.bench.rows import machine, percentile, row, write
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
@@ -102,7 +102,7 @@ def heard_turn(
 
 def digit_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
     """Strings by the split's speakers."""
-    return digit_strings(fsdd(data, split), count)
+    return digit_strings(Corpus(data, split).digits(), count)
 
 
 def digit_strings(clips: list[Clip], count: int) -> Iterator[Turn]:
@@ -129,7 +129,7 @@ def digit_strings(clips: list[Clip], count: int) -> Iterator[Turn]:
 
 def word_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
     """One word that is expected and complete."""
-    clips = speech_commands(data, split)
+    clips = Corpus(data, split).words()
     words = sorted({c.text for c in clips})
     expectation = Expectation(kind="menu", phrases=tuple(words), complete=frozenset(words))
     for clip in clips[:count]:
@@ -139,18 +139,18 @@ def word_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
 def order_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
     """Orders of which nothing is known before they end."""
     splits = ("test",) if split == "test" else ("train", "dev")
-    clips = [clip for s in splits for clip, _ in barista(data, s)[0]]
-    for clip in clips[:count]:
-        yield heard_turn(clip.audio, clip.name, Expectation(kind="menu"), [], understood=True)
+    clips = [clip for s in splits for clip in Corpus(data, s).orders()[0]]
+    for number, clip in enumerate(clips[:count]):
+        yield heard_turn(clip.audio, f"order{number}", Expectation(kind="menu"), [], understood=True)
 
 
 def reading_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
     """Sentences read aloud, cut at a pause after at most 8 s; readers are split by the last digit."""
     made = 0
-    for name, content in _files(data, "librispeech_tc5"):
-        if made == count or not name.endswith(".ogg"):
-            continue
-        reader = name.split("/")[1]
+    for path, content in archive_files(data, "librispeech_tc5", lambda path: path.suffix == ".ogg"):
+        if made == count:
+            break
+        reader = path.parts[1]
         if (int(reader) % 2 == 0) != (split == "test"):
             continue
         audio = soundfile.read(io.BytesIO(content), dtype="int16")[0]

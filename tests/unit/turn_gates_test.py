@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.bench.asr_clips import Clip
+from sip_test_harness.asr_corpus import Clip
 from tests.bench.echo import play, scenario, summarise
 from tests.bench.rows import percentile
 from tests.bench.turn_ends import digit_strings, heard_turn, tally
@@ -22,7 +22,7 @@ def clips():
     for path in sorted(CLIPS.glob("*.flac")):
         word, source, name = path.stem.split("-", 2)
         speaker = name.split("_")[1] if source == "fsdd" else "sc"
-        found.append(Clip(soundfile.read(path, dtype="int16")[0], word, speaker, path.name))
+        found.append(Clip(soundfile.read(path, dtype="int16")[0], word, speaker))
     assert len(found) >= 25
     return found
 
@@ -46,7 +46,10 @@ def test_the_gate_sees_a_cut_off(clips):
 def test_expected_words_are_committed_soon(clips):
     expected = frozenset(c.text for c in clips)
     menu = Expectation(kind="menu", phrases=tuple(expected), complete=expected)
-    turns = [heard_turn(c.audio, c.name, menu, [(c.audio.size, c.text)]) for c in clips[::3]]
+    turns = [
+        heard_turn(c.audio, f"caller{n}", menu, [(c.audio.size, c.text)])
+        for n, c in enumerate(clips[::3])
+    ]
     done = tally(turns, TurnSettings())
     assert done.cut_off + done.unheard <= 1
     assert percentile(done.commits_ms, 0.5) <= 300
