@@ -1,5 +1,6 @@
 """The Vosk recogniser: every misuse that kills a process is an exception, any model is taken by path."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,24 @@ def test_use_by_two_threads_is_refused(tiny):
     recogniser.finish()
 
 
+def test_a_grammar_cannot_be_changed(tiny):
+    """What aborts Vosk in mid-utterance has no name here: a grammar comes with the turn."""
+    names = {name for name in dir(tiny.start(["yes"])) if not name.startswith("_")}
+    assert names == {"accept", "close", "finish", "partial", "phrases"}
+
+
+def test_a_model_that_resamples_nothing_itself_gets_its_own_rate(tmp_path):
+    """Given 8 kHz, Vosk fails to process a waveform for a 16 kHz model without these two options."""
+    strict = shutil.copytree(TINY, tmp_path / "strict")
+    conf = strict / "conf" / "mfcc.conf"
+    kept = [line for line in conf.read_text().splitlines() if not line.startswith("--allow")]
+    conf.write_text("\n".join(kept) + "\n")
+    recogniser = VoskFactory(strict).start(["yes", "no"])
+    for start in range(0, 8000, 160):
+        recogniser.accept(SECOND[start : start + 160])
+    assert recogniser.finish().audio_ms == 1000
+
+
 @pytest.mark.parametrize("end", ["finish", "close"])
 def test_a_recogniser_serves_one_turn(tiny, end):
     """Nothing but close may follow finish or close."""
@@ -114,8 +133,6 @@ def test_a_missing_model_is_a_config_error(tmp_path):
 
 def test_a_model_that_vosk_refuses_is_a_config_error(tmp_path):
     """The files are there but hold no model."""
-    import shutil
-
     broken = shutil.copytree(TINY, tmp_path / "broken")
     (broken / "am" / "final.mdl").write_bytes(b"no model at all")
     with pytest.raises(ConfigError, match="refuses"):
