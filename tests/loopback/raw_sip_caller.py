@@ -114,8 +114,9 @@ class Caller:
                     break
             self._rtp.close()
         asyncio.get_running_loop().add_reader(self._rtp, self._read_rtp)
-        # Never from `random`: pytest-randomly seeds that anew for each test, and a branch used again within 32 s
-        # is a repetition of the other test's request to the edge that both share (RFC 3261 section 17.2.3).
+        # Never from `random`: pytest-randomly seeds that by the test's name, so a test that is tried again has the
+        # same branches, and within 32 s its BYE is a repetition of the first one to the edge, which sends the old
+        # answer to the old port (RFC 3261 section 17.2.3): "no final response to BYE".
         self.call_id = f"{secrets.randbits(64):x}@test"
         self.tag = f"{secrets.randbits(32):x}"
         self.to_tag = ""
