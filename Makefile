@@ -83,7 +83,7 @@ cluster-demo: $(RUN_STAMP) ## A cluster on this machine, killed part by part whi
 qa-demo: $(DEV_STAMP) ## Record two calls, replay them over bad networks, write var/qa-demo/report.html
 	$(BIN)/python -m tests.qa.demo $(ARGS)
 
-.PHONY: test test-long test-coqui check format bench bench-tts bench-asr bench-turns bench-router bench-failover bench-capacity
+.PHONY: test test-long test-coqui test-llm check format bench bench-tts bench-asr bench-turns bench-router bench-failover bench-capacity
 # Two files at a time, shuffled in the same way each time, so that a failure can be seen again.
 test: $(DEV_STAMP) ## Set up and pass the tests
 	$(BIN)/pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --randomly-seed=20261121 $(ARGS)
@@ -97,6 +97,11 @@ test-coqui: $(DEV_STAMP) ## The neural voices in a venv of their own (1.8 GB)
 	.tools/coqui/bin/python -m ensurepip --upgrade >/dev/null 2>&1 || true
 	.tools/coqui/bin/python -m pip install --quiet torch==2.13.0 coqui-tts==0.28.0 six -r requirements-dev.lock
 	.tools/coqui/bin/python -m pytest -p no:randomly tests/unit/tts_coqui_test.py $(ARGS)
+
+test-llm: $(DEV_STAMP) ## The language-model client against llama.cpp's server, in a venv of its own (210 MB)
+	@test -x .tools/llm/bin/python || $(UV) venv --quiet --python python3 .tools/llm
+	$(UV) pip install --quiet --python .tools/llm/bin/python xllamacpp==2026.10.11549 gguf==0.19.0
+	VOICEBOT_TEST_LLM_PYTHON=$(CURDIR)/.tools/llm/bin/python $(BIN)/pytest tests/loopback/test_llm_server.py $(ARGS)
 
 check: $(DEV_STAMP) ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

@@ -1,8 +1,10 @@
 """The checker finds each planted defect at its line, and nothing in the samples."""
 
 import json
+import re
 import time
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
@@ -16,6 +18,7 @@ from voicebot.dialogue.plan_tests import run_plan_tests
 from voicebot.dialogue.schema import schema_text
 
 DIALPLANS = Path(__file__).parents[2] / "dialplans"
+SVG = "{http://www.w3.org/2000/svg}"
 SAMPLES = sorted(DIALPLANS.glob("*.yaml"))
 
 GOOD = """\
@@ -243,6 +246,25 @@ def test_the_graph_shows_every_flow_and_way():
     assert {("(call)", "main"), ("main", "balance"), ("balance", "identify"), ("main", "card")} <= ways
     assert "balance [1]" in mermaid(plan)
     assert svg(plan).count("<rect") == 1 + len({n for way in ways for n in way})
+
+
+def test_the_picture_of_a_sample_has_no_line_or_label_across_a_box():
+    """Lines run between columns, labels stand inside their boxes; what is heard anywhere is shown too."""
+    plan = load_dialplan(DIALPLANS / "clinic.yaml").source
+    root = ET.fromstring(svg(plan))
+    sides = ("x", "y", "width", "height")
+    boxes = [[float(r.get(k)) for k in sides] for r in root.iter(f"{SVG}rect") if r.get("x")]
+    for path in root.iter(f"{SVG}path"):
+        if path.get("marker-end"):
+            numbers = [float(n) for n in re.findall(r"[-0-9.]+", path.get("d"))]
+            inside = [b for b in boxes if b[0] + b[2] > min(numbers[::2]) and b[0] < max(numbers[::2])]
+            assert not inside
+    for span in root.iter(f"{SVG}tspan"):
+        x, y = float(span.get("x")), float(span.get("y"))
+        assert any(b[0] < x < b[0] + b[2] and b[1] < y < b[1] + b[3] for b in boxes)
+    assert ("(at any step)", "queue nurse", "urgent [9]") in {
+        (e.source, e.target, e.label) for e in plan_edges(plan)
+    }
 
 
 def test_hostile_names_are_escaped_in_the_picture():

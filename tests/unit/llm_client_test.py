@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 
+import httpx
 import pytest
 
 from voicebot.config.settings import LlmSettings
@@ -15,7 +16,7 @@ from voicebot.llm.fake import FakeChatModel
 from voicebot.llm.openai_client import Endpoint, OpenAiModel
 from voicebot.llm.protocol import ChatRequest, Message, trim
 from voicebot.llm.sse import SseParser
-from voicebot.llm.warming import keep_warm
+from voicebot.llm.warming import AGAIN_SHARE, LOOK_S, keep_warm
 
 ASK = ChatRequest(messages=(Message("user", "hello"),), deadline_ms=300)
 DELTA = 'data: {"choices":[{"delta":{"content":"word "}}]}\n\n'
@@ -351,3 +352,40 @@ async def test_connections_are_kept_open_only_while_there_are_calls(monkeypatch)
     async with asyncio.timeout(5):
         await warmed.wait()
     task.cancel()
+
+
+async def test_the_servers_own_idle_limit_is_learnt_and_kept_ahead_of(monkeypatch):
+    """A server that closes unused connections after 5 s must be asked for something sooner than that."""
+
+    def answer(request):
+        return httpx.Response(200, json={}, headers={"keep-alive": "timeout=5, max=100"})
+
+    model = OpenAiModel(Endpoint(url="http://h/v1", model="m"), transport=httpx.MockTransport(answer))
+    assert ModelChain([model, FakeChatModel()]).kept_open_s == 60
+    await model.warm()
+    assert ModelChain([model, FakeChatModel()]).kept_open_s == 5
+    assert AGAIN_SHARE * 5 + LOOK_S < 5
+
+
+async def test_a_question_that_met_a_closing_connection_is_asked_once_more():
+    """Only when not a byte came back, and only once."""
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        if len(asked) == 1:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        return httpx.Response(200, text=GOOD, headers={"content-type": "application/json"})
+
+    model = OpenAiModel(Endpoint(url="http://h/v1", model="m"), transport=httpx.MockTransport(answer))
+    assert await model.complete(ASK) == "yes"
+    assert len(asked) == 2
+
+    def never(request):
+        asked.append(request)
+        raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+
+    dead = OpenAiModel(Endpoint(url="http://h/v1", model="m"), transport=httpx.MockTransport(never))
+    with pytest.raises(LanguageModelError):
+        await dead.complete(ASK)
+    assert len(asked) == 4

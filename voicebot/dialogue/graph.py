@@ -1,7 +1,11 @@
-"""A picture of a plan: flows as boxes, the ways between them as arrows with what leads there."""
+"""A picture of a plan: flows as boxes that list the ways out of them, with what leads there.
+
+Boxes stand in columns, by the number of steps from the call. A way to the next column is drawn as a
+line; a way back or sideways is named only ("go to main"), so that no line crosses a box or a label.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -9,8 +13,11 @@ from voicebot.dialogue import model_steps
 from voicebot.dialogue.model import Dialplan
 
 CALL = "(call)"
+ANYWHERE = "(at any step)"
 HANG_UP = "(hang up)"
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y = 170, 44, 90, 70
+BOX_WIDTH, TITLE_HEIGHT, ROW_HEIGHT = 300, 30, 20
+GAP_X, GAP_Y, MARGIN = 90, 22, 20
+MAX_LABEL, MAX_TARGET = 28, 18  # characters that fit into a row; the rest is in the row's title
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,11 @@ def plan_edges(plan: Dialplan) -> list[Edge]:
     edges = [Edge(CALL, r.flow, ", ".join(r.match.to or ["*"])) for r in plan.routes]
     for flow, steps in plan.flows.items():
         edges += _edges(flow, steps, "")
+    for heard in plan.globals:
+        label = heard.intent + (f" [{heard.dtmf}]" if heard.dtmf else "")
+        step = model_steps.SimpleStep(goto=heard.goto) if isinstance(heard.goto, str) else heard.goto
+        if step is not None:
+            edges += [replace(edge, label=label) for edge in _edges(ANYWHERE, [step], label)]
     return list(dict.fromkeys(edges))
 
 
@@ -80,16 +92,11 @@ def _nodes(plan: Dialplan, edges: list[Edge]) -> list[str]:
 
 
 def svg(plan: Dialplan) -> str:
-    """The graph as a stand-alone SVG: rows by the number of steps from the call."""
+    """The graph as a stand-alone SVG."""
     edges = plan_edges(plan)
-    rows = _rows(_nodes(plan, edges), edges)
-    places = {
-        name: (20 + column * (BOX_WIDTH + GAP_X), 20 + row * (BOX_HEIGHT + GAP_Y))
-        for row, names in enumerate(rows)
-        for column, name in enumerate(names)
-    }
-    width = 40 + max(len(r) for r in rows) * (BOX_WIDTH + GAP_X)
-    height = 40 + len(rows) * (BOX_HEIGHT + GAP_Y)
+    boxes = _boxes(_columns(_nodes(plan, edges), edges), edges)
+    width = max(box.x for box in boxes.values()) + BOX_WIDTH + MARGIN
+    height = max(box.y + box.height for box in boxes.values()) + MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
         f' width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
@@ -98,52 +105,74 @@ def svg(plan: Dialplan) -> str:
         ' orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#666"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
-    for number, edge in enumerate(edges):
-        parts.append(_arrow(places[edge.source], places[edge.target], edge.label, number))
-    for name, (x, y) in places.items():
-        colour = "#e7f0fa" if name in plan.flows else "#f3efe2"
-        parts.append(
-            f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6" fill="{colour}" '
-            f'stroke="#456"/><text x="{x + BOX_WIDTH // 2}" y="{y + BOX_HEIGHT // 2 + 4}" '
-            f'text-anchor="middle">{escape(name)}</text>'
-        )
+    for name, box in boxes.items():
+        parts += _drawn(name, box, boxes, "#e7f0fa" if name in plan.flows else "#f3efe2")
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _rows(names: list[str], edges: list[Edge]) -> list[list[str]]:
-    level = {CALL: 0}
-    waiting = [CALL]
-    while waiting:
-        here = waiting.pop(0)
-        for edge in edges:
-            if edge.source == here and edge.target not in level:
-                level[edge.target] = level[here] + 1
-                waiting.append(edge.target)
-    last = max(level.values()) + 1
-    rows: list[list[str]] = [[] for _ in range(last + 1)]
-    for name in names:
-        rows[level.get(name, last)].append(name)
-    return [row for row in rows if row]
+@dataclass(frozen=True, slots=True)
+class _Box:
+    column: int
+    x: int
+    y: int
+    ways: tuple[Edge, ...]
+
+    @property
+    def height(self) -> int:
+        return TITLE_HEIGHT + ROW_HEIGHT * len(self.ways) + (6 if self.ways else 0)
 
 
-def _arrow(start: tuple[int, int], end: tuple[int, int], label: str, number: int) -> str:
-    x1, y1 = start[0] + BOX_WIDTH // 2, start[1] + BOX_HEIGHT
-    x2, y2 = end[0] + BOX_WIDTH // 2, end[1]
-    if y2 <= y1:  # back or sideways: round the right side
-        x1, y1 = start[0] + BOX_WIDTH, start[1] + BOX_HEIGHT // 2
-        x2, y2 = end[0] + BOX_WIDTH, end[1] + BOX_HEIGHT // 2
-        bend = max(x1, x2) + GAP_X // 2
-        path = f"M{x1},{y1} C{bend},{y1} {bend},{y2} {x2},{y2}"
-        middle = bend - 14, (y1 + y2) // 2
-    else:
-        path = f"M{x1},{y1} C{x1},{y1 + 30} {x2},{y2 - 30} {x2},{y2}"
-        part = 0.3 + 0.2 * (number % 3)  # labels of parallel arrows do not cover each other
-        middle = round(x1 + (x2 - x1) * part), round(y1 + (y2 - y1) * part)
-    text = ""
-    if label:
-        short = label if len(label) <= 28 else label[:27] + "…"
-        text = (
-            f'<text x="{middle[0]}" y="{middle[1]}" fill="#444" font-size="10" text-anchor="middle">'
-            f"<title>{escape(label)}</title>{escape(short)}</text>"
+def _columns(names: list[str], edges: list[Edge]) -> list[list[str]]:
+    """Names by their distance from the call; in a column in the order in which they are led to."""
+    columns = [[n for n in (CALL, ANYWHERE) if n in names]]
+    placed = set(columns[0])
+    while columns[-1]:
+        led_to = [e.target for name in columns[-1] for e in edges if e.source == name]
+        columns.append([n for n in dict.fromkeys(led_to) if n not in placed])
+        placed.update(columns[-1])
+    columns[-1] = [n for n in names if n not in placed]  # what nothing leads to
+    return [column for column in columns if column]
+
+
+def _boxes(columns: list[list[str]], edges: list[Edge]) -> dict[str, _Box]:
+    boxes = {}
+    for number, column in enumerate(columns):
+        y = MARGIN
+        for name in column:
+            ways = tuple(e for e in edges if e.source == name)
+            box = _Box(number, MARGIN + number * (BOX_WIDTH + GAP_X), y, ways)
+            boxes[name] = box
+            y += box.height + GAP_Y
+    return boxes
+
+
+def _drawn(name: str, box: _Box, boxes: dict[str, _Box], colour: str) -> Iterator[str]:
+    yield (
+        f'<rect x="{box.x}" y="{box.y}" width="{BOX_WIDTH}" height="{box.height}" rx="6" '
+        f'fill="{colour}" stroke="#456"/>'
+        f'<text x="{box.x + 10}" y="{box.y + 20}" font-weight="bold">{escape(name)}</text>'
+    )
+    right = box.x + BOX_WIDTH
+    for number, way in enumerate(box.ways):
+        base = box.y + TITLE_HEIGHT + ROW_HEIGHT * number + 13
+        target = boxes[way.target]
+        onward = target.column == box.column + 1
+        where = _cut(way.target, MAX_TARGET) if onward else f"go to {_cut(way.target, MAX_TARGET)}"
+        yield (
+            f'<text font-size="11"><title>{escape(f"{way.label} to {way.target}")}</title>'
+            f'<tspan x="{box.x + 18}" y="{base}" fill="#222">'
+            f"{escape(_cut(way.label or 'then', MAX_LABEL))}</tspan>"
+            f'<tspan x="{right - 10}" y="{base}" text-anchor="end" fill="#567">'
+            f"{escape(where)}</tspan></text>"
         )
-    return f'<path d="{path}" fill="none" stroke="#888" marker-end="url(#tip)"/>{text}'
+        if onward:
+            start, end = base - 4, target.y + TITLE_HEIGHT // 2
+            bend = f"C{right + GAP_X // 2},{start} {target.x - GAP_X // 2},{end}"
+            yield (
+                f'<path d="M{right},{start} {bend} {target.x},{end}" '
+                'fill="none" stroke="#888" marker-end="url(#tip)"/>'
+            )
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

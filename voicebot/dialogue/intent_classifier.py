@@ -2,7 +2,7 @@
 
     sparse features ─┬► hidden units (ReLU) ─┬► one score per intent ─┐
                      └──── straight on ──────┘                        ├─► mean ─► softmax
-    the other view of the text, a network of its own ─────────────────┘
+    each other view of the text, a network of its own ────────────────┘
                                                   and one more for "none of these"
 
 Training is plain Adam on cross-entropy with dropout; seeded, so that the same plan gives the same
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from voicebot.dialogue.background import BACKGROUND
 from voicebot.dialogue.intent_features import FeatureSpace, across_words, whole_words
+from voicebot.dialogue.intent_meanings import meanings, meanings_together
 from voicebot.dialogue.matching import Match
 
 FloatArray = NDArray[np.float32]
@@ -36,7 +37,7 @@ MIN_EPOCHS, MAX_EPOCHS = 15, 60
 MANY = 40  # intents: from here on the wider network
 LARGE = 2000  # examples: from here on features that occur once are noise
 COMMON = (2, 3)  # so many examples must have a feature then
-VIEWS = (whole_words, across_words)
+VIEWS = (whole_words, meanings_together, meanings, across_words)
 
 
 NONE = ""
@@ -61,7 +62,7 @@ class IntentClassifier:
     Args:
         examples: Utterances per intent.
         out_of_scope: Utterances that are none of them, beside the general ones of ``background``.
-        members: Networks whose scores are averaged; they see the text in the two ways in turn.
+        members: Networks whose scores are averaged; they see the text in the four ways in turn.
         epochs: Passes over the examples; None chooses by their number.
         seed: Same seed and examples, same classifier.
     """
@@ -71,7 +72,7 @@ class IntentClassifier:
         examples: Mapping[str, Sequence[str]],
         *,
         out_of_scope: Sequence[str] = (),
-        members: int = 2,
+        members: int = len(VIEWS),
         epochs: int | None = None,
         seed: int = 1,
     ) -> None:

@@ -29,13 +29,14 @@ Halves = tuple[Counter[str], Counter[str]]
 View = Callable[[str], Halves]
 
 
-def _words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
+    """The words of an utterance in lower case, at most `MAX_WORDS`."""
     return _WORD.findall(text.lower().replace("\u2019", "'"))[:MAX_WORDS]
 
 
 def whole_words(text: str) -> Halves:
     """Counts of word features and of piece features."""
-    words = _words(text)
+    words = split_words(text)
     padded = ["<", *words, ">"]
     whole: Counter[str] = Counter(words)
     whole.update(f"{a} {b}" for a, b in pairwise(padded))
@@ -51,7 +52,7 @@ def whole_words(text: str) -> Halves:
 
 def across_words(text: str) -> Halves:
     """Counts of short and of long pieces of the sentence, spaces included."""
-    line = f"_{'_'.join(_words(text))}_"
+    line = f"_{'_'.join(split_words(text))}_"
     short, long = (
         Counter(line[i : i + n] for n in lengths for i in range(len(line) - n + 1))
         for lengths in (SHORT_ACROSS, LONG_ACROSS)

@@ -18,7 +18,10 @@ from voicebot.telemetry.log import get_logger
 MAX_UTTERANCE_CHARACTERS = 300
 MAX_EXAMPLES = 4
 MAX_PROMPT_TOKENS = 700
-MAX_ANSWER_TOKENS = 32
+MAX_FRAME_TOKENS = 60  # of the answer round the name, were each character a token
+CONFIDENCES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""What a model may choose from: servers hold it to a list, but not to the bounds of a number (llama.cpp
+let 2888888888888888.5E6 pass for one from 0 to 1)."""
 NONE = "none"
 SYSTEM = (
     "You route telephone calls. Choose the one intent that the caller's words mean, or none. "
@@ -89,7 +92,7 @@ class LlmRouter:
             messages=trim(messages, MAX_PROMPT_TOKENS),
             schema=choice_schema(question.intents),
             schema_name="route",
-            max_tokens=MAX_ANSWER_TOKENS,
+            max_tokens=MAX_FRAME_TOKENS + max(map(len, question.intents), default=0),
             deadline_ms=question.deadline_ms,
         )
 
@@ -100,7 +103,7 @@ def choice_schema(intents: tuple[str, ...]) -> dict[str, object]:
         "type": "object",
         "properties": {
             "intent": {"type": "string", "enum": [*intents, NONE]},
-            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+            "confidence": {"type": "number", "enum": list(CONFIDENCES)},
         },
         "required": ["intent", "confidence"],
         "additionalProperties": False,

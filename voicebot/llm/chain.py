@@ -99,6 +99,11 @@ class ModelChain:
                 return
         raise problem
 
+    @property
+    def kept_open_s(self) -> float:
+        """The shortest of all."""
+        return min(model.kept_open_s for model in self._models)
+
     async def warm(self) -> str:
         """Warm all, at the same time."""
         problems = await asyncio.gather(*(model.warm() for model in self._models))

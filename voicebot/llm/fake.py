@@ -45,6 +45,11 @@ class FakeChatModel:
         for word in (await self.complete(request)).split(" "):
             yield word + " "
 
+    @property
+    def kept_open_s(self) -> float:
+        """As long as ours are."""
+        return 60.0
+
     async def warm(self) -> str:
         """Always warm."""
         return ""

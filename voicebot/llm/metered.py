@@ -45,6 +45,11 @@ class MeteredModel:
         metrics.LLM_REQUESTS.labels("answered").inc()
         metrics.LLM_SECONDS.observe(time.monotonic() - began_s)
 
+    @property
+    def kept_open_s(self) -> float:
+        """See ``ChatModel``."""
+        return self._model.kept_open_s
+
     async def warm(self) -> str:
         """See ``ChatModel``; not metered."""
         return await self._model.warm()

@@ -1,12 +1,14 @@
 """One OpenAI-compatible endpoint (``POST /chat/completions``) over HTTP.
 
 Nothing counts before it is complete: an answer needs its ``finish_reason``, an SSE stream its end. The
-total deadline is ours, because a read timeout alone is defeated by keep-alive comments.
+total deadline is ours, because a read timeout alone is defeated by keep-alive comments. Servers
+close idle connections (llama.cpp after 5 s): a request that meets one in that moment is sent once more.
 """
 
 import asyncio
 import ipaddress
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -26,6 +28,7 @@ CONNECT_TIMEOUT_S = 1.0
 WARM_TIMEOUT_S = 2.0
 KEPT_OPEN_S = 60
 DONE = "[DONE]"
+_TIMEOUT = re.compile(r"\btimeout=(\d+)")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +81,7 @@ class OpenAiModel:
             raise ConfigError(
                 f"{parts.hostname} is not this machine, but llm.offline is set", key="llm.endpoint"
             )
+        self.kept_open_s: float = KEPT_OPEN_S
         self.name = parts.netloc.rpartition("@")[2]
         self.breaker = breaker or CircuitBreaker()
         self._endpoint = endpoint
@@ -149,11 +153,16 @@ class OpenAiModel:
                 response = await self._client.get(self._models_url, headers=self._key())
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{self.name}: {type(error).__name__}"
+        self._note_idle_limit(response)
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             return f"{self.name}: HTTP {response.status_code}, is the key in {self._endpoint.key_env}?"
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             return f"{self.name}: HTTP {response.status_code}"
         return ""
+
+    def _note_idle_limit(self, response: httpx.Response) -> None:
+        limit = _TIMEOUT.search(response.headers.get("keep-alive", ""))
+        self.kept_open_s = min(KEPT_OPEN_S, max(1, int(limit[1]))) if limit else KEPT_OPEN_S
 
     def _key(self) -> dict[str, str]:
         key = os.environ.get(self._endpoint.key_env) if self._endpoint.key_env else None
@@ -204,7 +213,7 @@ class OpenAiModel:
                     "schema": request.schema,
                 },
             }
-        async with self._client.stream("POST", self._url, json=body, headers=self._key()) as response:
+        async with self._opened(body) as response:
             if response.status_code != httpx.codes.OK:
                 raise LanguageModelError(f"{self.name}: HTTP {response.status_code}")
             kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -212,6 +221,20 @@ class OpenAiModel:
             if kind != wanted:
                 raise LanguageModelError(f"{self.name}: {kind or 'nothing'} instead of {wanted}")
             yield response
+
+    @asynccontextmanager
+    async def _opened(self, body: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+        request = self._client.build_request("POST", self._url, json=body, headers=self._key())
+        try:
+            response = await self._client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            # Not a byte came back: most likely an idle connection that the server was just closing.
+            # Asking a model twice does no harm.
+            response = await self._client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
 
 def is_loopback(host: str) -> bool:

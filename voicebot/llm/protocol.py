@@ -41,6 +41,11 @@ class ChatModel(Protocol):
         """The answer piece by piece; raises at the end when it was cut off."""
         ...
 
+    @property
+    def kept_open_s(self) -> float:
+        """How long the server keeps an unused connection open, as far as is known; seconds."""
+        ...
+
     async def warm(self) -> str:
         """Open a connection beforehand; what is wrong with the server, or nothing. Never raises."""
         ...
