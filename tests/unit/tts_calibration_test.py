@@ -106,6 +106,10 @@ def test_say_command_writes_what_a_caller_hears(tmp_path):
 def test_say_command_explains_what_it_cannot_do():
     """An unknown locale and an unknown voice for calibration end with a sentence."""
     assert CliRunner().invoke(app, ["say", "x", "--locale", "fr"]).exit_code == 2
+    for voice in ("nobody", "rms/hasty"):
+        result = CliRunner().invoke(app, ["say", "x", "--voice", voice])
+        assert result.exit_code == 2
+        assert "there is no" in result.output
     result = CliRunner().invoke(app, ["calibrate", "nobody"])
     assert result.exit_code == 1
     assert "no voice 'nobody'" in result.output

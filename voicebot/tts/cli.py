@@ -30,12 +30,21 @@ def say(
     from voicebot.audio.level import peak_dbov
     from voicebot.config.settings import TtsSettings
     from voicebot.core.errors import SynthesisError
-    from voicebot.tts.build import build_renderer
+    from voicebot.tts.build import BUILT_IN_VOICES, build_renderer
     from voicebot.tts.number_words import Locale
+    from voicebot.tts.protocol import PROSODY_PRESETS
     from voicebot.tts.speech_plan import plan_speech
 
     if locale not in {"en-US", "en-GB"}:
         raise typer.BadParameter(f"{locale} is neither en-US nor en-GB", param_hint="--locale")
+    # a renderer would fall back to another voice: right in a call, wrong for who tries a voice
+    name, _, preset = voice.partition("/")
+    for word, known, kind in (
+        (name, (*BUILT_IN_VOICES, "coqui"), "voice"),
+        (preset, PROSODY_PRESETS, "preset"),
+    ):
+        if word and word not in known:
+            raise typer.BadParameter(f"there is no {kind} {word!r}; there are {', '.join(known)}")
     known_locale: Locale = "en-GB" if locale == "en-GB" else "en-US"
     try:
         renderer = build_renderer(TtsSettings(cache_bytes=100_000, model_path=model_path))
