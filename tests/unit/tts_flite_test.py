@@ -8,12 +8,14 @@ import pytest
 from voicebot.audio.active_level import active_speech_level
 from voicebot.audio.g711 import decode_ulaw
 from voicebot.audio.level import peak_dbov
+from voicebot.audio.narrowband import NarrowbandChain
 from voicebot.config.settings import TtsSettings
 from voicebot.core.errors import SynthesisError
 from voicebot.tts import espeak, flite
 from voicebot.tts.build import build_renderer
 from voicebot.tts.espeak import EspeakVoice
 from voicebot.tts.flite import VOICES, FliteVoice
+from voicebot.tts.profiles import load_profile
 
 pytestmark = pytest.mark.models
 TEXT = "Your balance is three hundred forty two dollars and sixteen cents."
@@ -32,6 +34,22 @@ def test_a_flite_voice_streams_speech(name):
     FliteVoice(name).synthesize(TEXT, lambda s: pieces.append(s) is None)
     assert len(pieces) > 50
     assert 2.5 < sum(p.size for p in pieces) / 16000 < 7
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_pieces_join_inaudibly(name):
+    """From the engine and after the chain no step at a join is larger than the signal's own within 10 ms."""
+    pieces = []
+    FliteVoice(name).synthesize(TEXT, lambda s: pieces.append(s.copy()) is None)
+    chain = NarrowbandChain(16000, load_profile(name))
+    shaped = [*(chain.feed(piece) for piece in pieces), chain.flush()]
+    for stream, near in ((pieces, 160), (shaped, 80)):
+        steps = np.abs(np.diff(np.concatenate(stream).astype(float)))
+        joins = np.cumsum([piece.size for piece in stream])[:-1] - 1
+        inner = joins[(joins > near) & (joins < steps.size - near - 1)]
+        own = [max(steps[j - near : j].max(), steps[j + 1 : j + 1 + near].max()) for j in inner]
+        assert len(own) > 50
+        assert (steps[inner] <= 1.25 * np.maximum(own, 50)).all()
 
 
 def test_flite_stops_within_one_piece():
