@@ -43,7 +43,11 @@ WORD_CLASSES: Final[dict[str, str]] = {
         "remove delete erase clear take_off cross_off get_rid drop scratch strike wipe eliminate "
         "take_out"
     ),
-    "cancel": ("cancel undo never_mind nevermind forget_it abort scrap call_off revoke withdraw nix"),
+    "cancel": (
+        "cancel undo never_mind nevermind forget_it abort scrap call_off revoke withdraw nix drop_it "
+        "stop_that disregard ignore do_not_bother leave_it stop_it end_that halt skip_it no_longer "
+        "scratch_that quit_that change_my_mind changed_my_mind"
+    ),
     "check": (
         "check verify confirm look_up review examine inspect make_sure double_check see_if status "
         "progress"
@@ -90,7 +94,8 @@ WORD_CLASSES: Final[dict[str, str]] = {
     ),
     "machine": ("robot bot computer machine ai artificial program software automated virtual android"),
     "name": (
-        "name call_you call_me called nickname title moniker known_as address_me go_by refer named"
+        "name call_you call_me called nickname title moniker known_as address_me go_by refer named "
+        "names call_yourself change_your_name your_name my_name nicknamed rename"
     ),
     "maker": (
         "made make built build creator create maker designer design programmer program develop "
@@ -109,20 +114,33 @@ WORD_CLASSES: Final[dict[str, str]] = {
     ),
     "hello": (
         "hello hi hey good_morning good_afternoon good_evening greetings howdy how_are_you "
-        "how's_it_going what's_up nice_to_meet welcome how_have_you_been"
+        "how's_it_going what's_up nice_to_meet welcome how_have_you_been how_is_it how_are_things "
+        "how_do_you_do morning evening afternoon good_day hiya yo what_is_up how_goes what_is_new "
+        "how_are long_time_no_see how_is_your_day sup pleased_to_meet hello_there hey_there"
     ),
     "bye": (
-        "bye goodbye see_you later farewell take_care good_night talk_soon ciao adios so_long leave"
+        "bye goodbye see_you later farewell take_care good_night talk_soon ciao adios so_long leave "
+        "talk_to_you see_ya bye-bye catch_you until_next good_bye peace_out nice_talking "
+        "nice_chatting gotta_go have_to_go have_a_good have_a_nice been_nice cya adieu"
     ),
-    "thanks": "thanks thank thank_you appreciate grateful cheers gratitude thx ta helpful",
+    "thanks": (
+        "thanks thank thank_you appreciate grateful cheers gratitude thx ta helpful many_thanks "
+        "thank_u much_obliged kind_of_you owe_you that_helps great_help big_help very_kind"
+    ),
     "yes": (
         "yes yeah yep sure correct right affirmative true absolutely definitely okay ok indeed "
-        "certainly agree exactly of_course yup"
+        "certainly agree exactly of_course yup that_is_right you_got_it for_sure sounds_good totally "
+        "why_not i_do that_works agreed positive yea aye certain no_doubt"
     ),
-    "no": ("no nope nah negative false incorrect not_right never no_way not_true untrue disagree don't"),
+    "no": (
+        "no nope nah negative false incorrect not_right never no_way not_true untrue disagree don't "
+        "do_not not_at_all not_correct absolutely_not that_is_wrong hell_no no_thanks i_refuse "
+        "decline uh_uh not_so nay wrong"
+    ),
     "maybe": (
         "maybe perhaps possibly unsure not_sure uncertain might could_be don't_know no_idea undecided "
-        "either"
+        "either do_not_know cannot_say can_not_say hard_to_say unclear not_certain 50_50 may_be "
+        "could_go_either i_guess i_suppose who_knows either_way not_positive no_clue not_really_sure"
     ),
     "sorry": "sorry apologize excuse regret pardon",
     "joke": "joke funny laugh humor pun humorous hilarious comedy amuse",
@@ -164,7 +182,10 @@ WORD_CLASSES: Final[dict[str, str]] = {
     "pair": "sync pair connect link disconnect unsync unpair bluetooth hook_up",
     "home": (
         "light lights lamp thermostat ac heater heat air_conditioning fan door lock garage vacuum dim "
-        "blinds oven house bedroom kitchen living_room bathroom upstairs porch hallway"
+        "blinds oven house bedroom kitchen living_room bathroom upstairs porch hallway lamps lighting "
+        "bulb appliance dishwasher washer dryer fridge refrigerator doorbell curtains shades "
+        "garage_door air_conditioner hot_tub sprinkler sprinklers smart_home alarm_system smart "
+        "plugged degrees"
     ),
     "settings": "settings setting reset factory default preferences options restore original",
     "sound": "volume sound audio loud loudness noise hear mute speakers",
@@ -267,7 +288,10 @@ WORD_CLASSES: Final[dict[str, str]] = {
     "approve": (
         "approve approved approval accepted denied granted rejected pending go_through authorized okayed"
     ),
-    "list": "to_do todo to-do task tasks chores list to_do_list errands",
+    "list": (
+        "to_do todo to-do task tasks chores list to_do_list errands my_list on_my_list the_list lists "
+        "to_dos add_to off_my_list to_do_lists things_to_do agenda"
+    ),
     "shopping": "shopping shopping_list grocery groceries grocery_list supermarket store shop",
     "playlist": "playlist playlists library favorites queue my_songs",
     # ---- travel
@@ -437,5 +461,65 @@ WORD_CLASSES: Final[dict[str, str]] = {
     "arrive": "arrive arrival come show_up get_here delivered reach delivery arrive_by here_by",
     "track": "track tracking trace follow where_is status where's",
     "update_status": "status update progress stage hear_back heard",
+    # ---- who, when, and how it is asked
+    "me": "i me my mine myself i_am i_have",
+    "you": "you your yours yourself you_are",
+    "other_person": "he she him her his they them their it_is",
+    "past": (
+        "did was were had already used been last ago yesterday have_i earlier before recently did_i"
+    ),
+    "future": "will going_to shall gonna tomorrow upcoming next later plan be_able",
+    "now": "now current currently right_now at_the_moment present presently today so_far as_of",
+    "ask_yes_no": (
+        "is_it is_there are_there do_i do_you does_it are_you have_you can_you will_you did_you is_my "
+        "has_my was_my am_i is_that could_you would_you"
+    ),
+    "ask_what": "what which whats what_is what_are tell_me",
+    "ask_who": "who whom whose who_is by_whom",
+    "share": (
+        "share broadcast let_them_know send_to pass_on let_him let_her let_my tell_my tell_him "
+        "tell_her my_location where_i_am"
+    ),
+    "improve": "improve raise increase build boost repair fix better higher rebuild up good",
+    "speak_as": (
+        "sound_like speak_in talk_like use_a voice accent british_accent male_voice female_voice talk_in"
+    ),
+    "quiet": ("whisper quiet quietly hush softly low_voice lower_your_voice keep_it_down silent soft"),
+    "speech_speed": (
+        "talk_faster talk_slower speak_faster speak_slower slow_down speed_up slower faster too_fast "
+        "too_slow speed slowly quickly"
+    ),
+    "list_change": "add remove delete take_off put_on cross_off cross clear erase check_off",
+    "owe": "owe owed due amount_due balance_due total_due have_to_pay need_to_pay outstanding",
+    "job": "job work employer career profession occupation employment",
+    "worker_for": "work_for employed employer employs boss company_you working_for report_to",
+    "restaurant": (
+        "dine dining eat eat_at food_place places_to_eat hungry_for reservation_at somewhere_to_eat "
+        "somewhere_good"
+    ),
+    "opinion": (
+        "recommend suggest suggestion suggestions recommendation recommendations ideas advise "
+        "what_should any_good good_place idea options know_of"
+    ),
+    "see_tourist": (
+        "tourist sightseeing attraction attractions landmarks fun_things activities must_see "
+        "worth_seeing should_i_see should_i_visit"
+    ),
+    "how_old": ("how_old what_age your_age how_many_years when_is_your_birthday year_were_you birthday"),
+    "take_reservation": (
+        "take_reservations accept_reservations do_they_take allow_reservations reservations_accepted "
+        "does_it_take"
+    ),
+    "confirm": "confirm confirmed confirmation double_check make_sure verify still_have still_on",
+    "damage_cause": (
+        "dog washing_machine wash laundry microwave stepped ran_over bent scratched snapped fell "
+        "ripped chewed melted water"
+    ),
+    "bring_back": "remind_me remember_to do_not_let_me make_sure_i set_a_reminder",
+    "time_ask": "what_time the_time time_is current_time time_now",
+    "request_status": (
+        "approved approval been_approved accepted_yet gone_through status_of request_status did_my "
+        "has_my time_off_request vacation_request"
+    ),
 }
 """Group to words."""
