@@ -9,6 +9,7 @@ The steps, in order, each ``python -m training.<step> --help``:
     align       weak labels for the barista set; drops recordings that do not fit their text
     cut         single words out of sentences: more voices for digits and commands
     curve       errors of the development speakers against the hours heard
+    voices      errors of strangers against the number of voices, with a small network
     export      checkpoint -> Kaldi ``final.mdl`` + ``graph`` -> a Vosk model directory, checked
     evaluate    accuracy tables from the development speakers, to choose the export's options
 

@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from voicebot.asr.calibration import (
 from voicebot.asr.grammar import grammar_for
 from voicebot.asr.transcribing import transcribe
 from voicebot.asr.vosk_model import packaged_model
-from voicebot.asr.vosk_recogniser import FREE_KIND, VoskFactory
+from voicebot.asr.vosk_recogniser import CALIBRATED_READINGS, FREE_KIND, VoskFactory
 from voicebot.core.expectation import Expectation
 
 LINES = ("phone", "phone", "loss 3 %", "noise 20 dB")
@@ -50,6 +50,7 @@ INSIDE_FOR_ONE_OUTSIDE = 4
 """One answer of five says something outside the grammar. The maps hold for about that share: where more
 callers say something else, the same sound is right less often."""
 
+SEVERAL = "several voices"
 FOLDS = 5
 LEAST_OF_EACH = 25
 """A kind has a map of its own from so many right and so many wrong answers on."""
@@ -89,14 +90,20 @@ def questions(corpus: Corpus, count: int) -> Iterator[Question]:
     """All questions over the development recordings, at most ``count`` of a kind or little more."""
     chance = np.random.default_rng(11)
     own_digits = grammar_for(Expectation(kind="digits"))
-    single, words = corpus.digits(), corpus.words()
-    strings = [s for length in (2, 4, 8) for s in joined(single, length, count // 12, length)]
-    read = drawn(corpus.spoken_digits(), count // 3, 5)
-    for clip in [*drawn(single, count // 2, 3), *strings, *read]:
-        yield Question("digits", clip, own_digits, clip.text)
+    single, words = drawn(corpus.digits(), count // 6, 3), corpus.words()
+    # One person says most of the single digits: the words of others are joined to strings as well.
+    several = [replace(clip, speaker=SEVERAL) for clip in words if clip.text in DIGITS]
+    strings = [
+        string
+        for clips in (corpus.digits(), several)
+        for length in (2, 4, 8)
+        for string in joined(clips, length, count // 36, length)
+    ]
+    inside = [*single, *several, *strings, *drawn(corpus.spoken_digits(), count // 3, 5)]
     strangers = drawn([clip for clip in words if clip.text not in DIGITS], count, 7)
-    inside = min(count // 2, len(single)) + len(strings) + len(read)
-    for clip in strangers[: inside // INSIDE_FOR_ONE_OUTSIDE]:
+    for clip in inside:
+        yield Question("digits", clip, own_digits, clip.text)
+    for clip in strangers[: len(inside) // INSIDE_FOR_ONE_OUTSIDE]:
         yield Question("digits", clip, own_digits, "")
     vocabulary = sorted({clip.text for clip in words})
     for clip in words:
@@ -139,7 +146,7 @@ def collect(factory: VoskFactory, asked: Sequence[Question]) -> list[Answer]:
         samples, lost = lines[number % len(lines)].send(question.clip.audio)
         kind, grammar = question.kind, question.grammar
         heard = transcribe(factory, samples, grammar=grammar, kind=kind, lost=lost)
-        features = features_of(heard.words)
+        features = features_of(heard.words, heard.margin)
         if features is not None:
             speaker = question.clip.speaker or hashlib.sha256(samples.tobytes()).hexdigest()
             right = rightness(question, heard.text)
@@ -158,7 +165,7 @@ def fit(answers: Sequence[Answer]) -> LogisticMap:
         likelihood = np.logaddexp(0, odds) - right * odds
         return float(likelihood.mean() + RIDGE * (weights[1:] ** 2).mean())
 
-    bounds = [(None, None), (0, None), (0, None), (None, None), (None, 0)]
+    bounds = [(None, None), (0, None), (0, None), (None, None), (None, 0), (0, None)]
     best = minimize(loss, np.zeros(matrix.shape[1]), method="L-BFGS-B", bounds=bounds).x
     return LogisticMap(*(round(float(weight), 4) for weight in best))
 
@@ -201,7 +208,7 @@ def main() -> None:
     args = parser.parse_args()
     console = Console()
     (args.model / FILE_NAME).unlink(missing_ok=True)
-    factory = VoskFactory(args.model, alternatives=3)
+    factory = VoskFactory(args.model, alternatives=CALIBRATED_READINGS, margin=True)
     asked = list(questions(Corpus(args.data, "dev"), args.count))
     console.print({kind or "any": n for kind, n in Counter(q.kind for q in asked).items()})
     answers = collect(factory, asked)

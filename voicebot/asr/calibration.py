@@ -1,7 +1,7 @@
 """From what the engine believes to how often it is right.
 
 The engine's confidence is the share of its few surviving readings: near 1 far too often. A logistic
-map over four features of the final hypothesis gives the probability that the whole answer is right,
+map over five features of the final hypothesis gives the probability that the whole answer is right,
 one map for each kind of grammar, fitted on development speakers by ``python -m training.calibrate``
 and kept beside the model as ``confidence.json``. A map made for another model is left aside.
 """
@@ -25,6 +25,7 @@ ANY_KIND: Final = ""
 _CLIP: Final = 0.02  # beyond, the few readings that survive the search say nothing more
 _MS_PER_LETTER: Final = 60.0  # of ordinary speech, so that the feature is near 0
 _LEAST_MS: Final = 10.0
+_MOST_MARGIN: Final = 8.0  # nats for each word
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -35,12 +36,14 @@ class Features(msgspec.Struct, frozen=True):
         ms_per_letter: Log of the hastiest word's time for each of its letters over 60 ms.
         words: Log of the number of words.
         unknown: 1 when something was heard that fits no word, else 0.
+        margin: Log-likelihood for each word above that of no word (`voicebot.asr.filler`), -8 to 8.
     """
 
     least_confidence: float
     ms_per_letter: float
     words: float
     unknown: float
+    margin: float = 0.0
 
 
 class LogisticMap(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ class LogisticMap(msgspec.Struct, frozen=True):
     ms_per_letter: float
     words: float
     unknown: float
+    margin: float = 0.0
 
     def probability(self, features: Features) -> float:
         """0 to 1."""
@@ -73,16 +77,27 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     fitted: str
     kinds: Mapping[str, LogisticMap]
 
-    def confidence(self, kind: str, words: Sequence[Word]) -> float:
-        """Probability that the answer is right, 0 to 1; 0.0 when no word was understood."""
-        features = features_of(words)
+    @property
+    def needs_margin(self) -> bool:
+        """Whether a map looks at the margin, so that it has to be measured."""
+        return any(found.margin for found in self.kinds.values())
+
+    def confidence(self, kind: str, words: Sequence[Word], margin: float | None = None) -> float:
+        """Probability that the answer is right, 0 to 1; 0.0 when no word was understood.
+
+        Args:
+            kind: Of the grammar.
+            words: The final hypothesis.
+            margin: As `Hypothesis.margin`.
+        """
+        features = features_of(words, margin)
         chosen = self.kinds.get(kind) or self.kinds.get(ANY_KIND)
         if features is None or chosen is None:
             return 0.0 if features is None else raw_confidence(words)
         return round(chosen.probability(features), 4)
 
 
-def features_of(words: Sequence[Word]) -> Features | None:
+def features_of(words: Sequence[Word], margin: float | None = None) -> Features | None:
     """The features of a final hypothesis; None when no word of it is known."""
     known = [word for word in words if word.word != UNKNOWN_WORD]
     if not known:
@@ -94,6 +109,7 @@ def features_of(words: Sequence[Word]) -> Features | None:
         ms_per_letter=math.log(max(_LEAST_MS, hasty_ms) / _MS_PER_LETTER),
         words=math.log(len(known)),
         unknown=float(len(known) < len(words)),
+        margin=max(-_MOST_MARGIN, min(_MOST_MARGIN, (margin or 0.0) / len(known))),
     )
 
 

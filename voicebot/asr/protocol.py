@@ -59,6 +59,8 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
         stable_ms: Partial only: for how much audio the text has been the same.
         unknown_words: How many ``[unk]`` were heard.
         alternatives: Other readings than `text`, best first; empty unless the engine was asked.
+        margin: Log-likelihood of the text above that of no word of the grammar (`voicebot.asr.filler`);
+            None where it was not measured.
     """
 
     text: str
@@ -69,6 +71,7 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     stable_ms: int = 0
     unknown_words: int = 0
     alternatives: tuple[Alternative, ...] = ()
+    margin: float | None = None
 
 
 class Recogniser(Protocol):

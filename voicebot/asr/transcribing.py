@@ -58,6 +58,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
         confidence: As `Hypothesis.confidence`.
         words: With times in milliseconds.
         alternatives: Other readings.
+        margin: As `Hypothesis.margin`.
         partials: Each text that stood for a while.
         audio_ms: Length of the recording.
         cpu_ms: Processor time of all of it.
@@ -70,6 +71,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 0.0
     words: tuple[Word, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    margin: float | None = None
     partials: tuple[PartialText, ...] = ()
     audio_ms: int = 0
     cpu_ms: float = 0.0
@@ -124,6 +126,7 @@ def transcribe(
         confidence=final.confidence,
         words=final.words,
         alternatives=final.alternatives,
+        margin=final.margin,
         partials=tuple(partials),
         audio_ms=final.audio_ms,
         cpu_ms=round((done_s - began_s) * 1000, 2),

@@ -24,6 +24,7 @@ import vosk
 from numpy.typing import NDArray
 
 from voicebot.asr.calibration import raw_confidence
+from voicebot.asr.filler import FillerModel, best_score, filler_works
 from voicebot.asr.protocol import (
     SAMPLE_RATE_HZ,
     UNKNOWN_WORD,
@@ -42,6 +43,9 @@ FREE_KIND: Final = "free"
 MAX_PHRASES: Final = 5000
 """A larger grammar takes longer to build than a caller will wait."""
 
+CALIBRATED_READINGS: Final = 3
+"""So many further readings a calibration is fitted with; fewer give other confidences."""
+
 SAMPLES_PER_MS: Final = SAMPLE_RATE_HZ // 1000
 
 
@@ -53,13 +57,19 @@ class VoskFactory:
         alternatives: How many further readings a final hypothesis carries. With 0 the words'
             confidences are Vosk's own; else a word's is the share of the readings that hold it there.
         warm: Decode half a second of silence now, so that the first caller does not wait for it.
+        margin: Measure `Hypothesis.margin`; None: where the model's calibration looks at it.
 
     Raises:
         ConfigError: The directory cannot be used.
     """
 
     def __init__(
-        self, model_path: Path | None = None, *, alternatives: int = 0, warm: bool = True
+        self,
+        model_path: Path | None = None,
+        *,
+        alternatives: int = 0,
+        warm: bool = True,
+        margin: bool | None = None,
     ) -> None:
         self.directory: ModelDirectory = read_model_directory(model_path or packaged_model())
         self.alternatives = alternatives
@@ -71,6 +81,10 @@ class VoskFactory:
             raise ConfigError(
                 f"Vosk refuses the model directory {self.directory.path}", key="asr.model_path"
             ) from error
+        calibration = self.directory.calibration
+        if margin is None:
+            margin = calibration is not None and calibration.needs_margin
+        self._filler = FillerModel(self.directory) if margin and filler_works(self.directory) else None
         if warm:
             recogniser = self.start(None)
             recogniser.accept(np.zeros(SAMPLE_RATE_HZ // 2, np.int16))
@@ -106,7 +120,9 @@ class VoskFactory:
         """
         phrases = None if grammar is None else self._checked(grammar)
         kind = kind if phrases else FREE_KIND
-        return VoskRecogniser(self._model, self.directory, phrases, kind, self.alternatives)
+        return VoskRecogniser(
+            self._model, self.directory, phrases, kind, self.alternatives, self._filler
+        )
 
     def _checked(self, grammar: Sequence[str]) -> list[str]:
         """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last."""
@@ -150,6 +166,7 @@ class VoskRecogniser:
         phrases: list[str] | None,
         kind: str,
         alternatives: int,
+        filler: FillerModel | None,
     ) -> None:
         self.phrases = phrases if directory.grammars else None
         self._kind = kind
@@ -158,8 +175,12 @@ class VoskRecogniser:
         arguments = [model, rate_hz] + ([json.dumps(self.phrases)] if self.phrases else [])
         self._engine: Any = vosk.KaldiRecognizer(*arguments)
         self._engine.SetWords(True)
-        if alternatives:
-            self._engine.SetMaxAlternatives(alternatives + 1)
+        self._alternatives = alternatives
+        self._filler = filler.start() if filler and self.phrases else None
+        readings = max(alternatives, CALIBRATED_READINGS if self._filler else 0)
+        if readings:
+            self._engine.SetMaxAlternatives(readings + 1)
+        self._score = 0.0
         self._resampler = Resampler(SAMPLE_RATE_HZ, rate_hz)
         self._busy = threading.Lock()
         self._finished = False
@@ -175,9 +196,9 @@ class VoskRecogniser:
             self._samples += samples.size
             if samples.size == 0:
                 return None
-            if self._engine.AcceptWaveform(self._resampler.feed(samples).tobytes()):
+            if self._feed(self._resampler.feed(samples).tobytes()):
                 # Vosk's own endpointer closed a segment; the turn is ours to end, so go on.
-                self._segments.append(_final(json.loads(self._engine.Result())))
+                self._close_segment(self._engine.Result())
             # Between two segments Vosk answers with an empty final result instead of a partial one.
             partial = json.loads(self._engine.PartialResult()).get("partial", "")
             text = _joined([*(s.text for s in self._segments), _without_unknown(partial)])
@@ -201,10 +222,11 @@ class VoskRecogniser:
             self._finished = True
             tail = self._resampler.flush()
             if tail.size:
-                self._engine.AcceptWaveform(tail.tobytes())
-            self._segments.append(_final(json.loads(self._engine.FinalResult())))
-            self._engine = None
-            return self._whole()
+                self._feed(tail.tobytes())
+            self._close_segment(self._engine.FinalResult())
+            margin = self._score - self._filler.finish() if self._filler else None
+            self._engine = self._filler = None
+            return self._whole(margin)
 
     def close(self) -> None:
         """Free the engine's memory."""
@@ -212,7 +234,7 @@ class VoskRecogniser:
             raise RecognitionError("a recogniser was closed while another thread used it")
         try:
             self._finished = True
-            self._engine = None
+            self._engine = self._filler = None
         finally:
             self._busy.release()
 
@@ -227,13 +249,25 @@ class VoskRecogniser:
         finally:
             self._busy.release()
 
-    def _whole(self) -> Hypothesis:
+    def _feed(self, samples: bytes) -> bool:
+        if self._filler:
+            self._filler.accept(samples)
+        return bool(self._engine.AcceptWaveform(samples))
+
+    def _close_segment(self, result: str) -> None:
+        found = json.loads(result)
+        self._score += best_score(found)
+        self._segments.append(_final(found))
+
+    def _whole(self, margin: float | None) -> Hypothesis:
         """All segments as one hypothesis."""
         words = tuple(word for segment in self._segments for word in segment.words)
         texts = [segment.text for segment in self._segments]
         spoken = [segment for segment in self._segments if segment.words]
         calibration = self._calibration
-        confidence = calibration.confidence(self._kind, words) if calibration else raw_confidence(words)
+        confidence = (
+            calibration.confidence(self._kind, words, margin) if calibration else raw_confidence(words)
+        )
         # Readings of several segments multiply; the last spoken one is where readings still differ.
         alternatives = spoken[0].alternatives if len(spoken) == 1 else ()
         return Hypothesis(
@@ -243,7 +277,8 @@ class VoskRecogniser:
             final=True,
             audio_ms=self._samples // SAMPLES_PER_MS,
             unknown_words=sum(w.word == UNKNOWN_WORD for w in words),
-            alternatives=alternatives,
+            alternatives=alternatives[: self._alternatives],
+            margin=margin,
         )
 
 
