@@ -84,7 +84,15 @@ class VoskFactory:
         calibration = self.directory.calibration
         if margin is None:
             margin = calibration is not None and calibration.needs_margin
-        self._filler = FillerModel(self.directory) if margin and filler_works(self.directory) else None
+        try:
+            self._filler = (
+                FillerModel(self.directory) if margin and filler_works(self.directory) else None
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"the model {self.directory.path} needs a folder for temporary files: {error}",
+                key="asr.model_path",
+            ) from error
         if warm:
             recogniser = self.start(None)
             recogniser.accept(np.zeros(SAMPLE_RATE_HZ // 2, np.int16))
