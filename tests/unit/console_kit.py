@@ -24,12 +24,12 @@ BASE = "http://127.0.0.1:8090"
 PASSWORDS = {role: f"{role}-password" for role in ("viewer", "agent", "supervisor")}
 
 
-def settings(folder, **console):
+def settings(folder, tree=None, **console):
     users = tuple(
         ConsoleUser(name=role, role=role, password_hash=hash_password(text), sip="sip:a@127.0.0.1:5999")
         for role, text in PASSWORDS.items()
     )
-    return Settings(data_dir=folder, console=ConsoleSettings(users=users, **console))
+    return Settings(data_dir=folder, console=ConsoleSettings(users=users, **console), **tree or {})
 
 
 def write_call(folder, call_id="c000000000001", **more):

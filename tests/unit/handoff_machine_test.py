@@ -10,6 +10,7 @@ from voicebot.handoff.handoff import (
     SayToBoth,
     SayToLeg,
     Stage,
+    StageChanged,
 )
 from voicebot.link.messages import (
     Bridge,
@@ -345,3 +346,28 @@ def test_the_colleague_gives_the_caller_back_by_key():
     commands = machine.handle(LegDtmf(leg=leg, digit="9"), 5000.0)
     assert [u.leg for u in of(commands, Unbridge)] == [leg]
     assert finished(commands) == ("returned", 0, "given back by the colleague")
+
+
+def test_who_finds_the_desk_busy_waits_and_the_desk_is_called_again():
+    """In the queue, with music; until the wait is over, then the bot has the caller back."""
+    machine = handoff(busy_waits=True, redial_ms=15_000, wait_ms=20_000)
+    now_ms = 0.0
+    (dial,) = of(machine.begin(now_ms), Dial)
+    for due_ms in (15_100.0, 20_000.0):
+        now_ms += 100
+        commands = machine.handle(Result(request=dial.request, ok=False, code=486), now_ms)
+        (waiting,) = of(commands, StageChanged)
+        assert (waiting.stage, waiting.detail, waiting.again) == (Stage.WAITING, "busy", True)
+        assert not of(commands, HoldCaller)  # the music goes on
+        assert machine.next_deadline_ms() == due_ms
+        now_ms = due_ms
+        (dial,) = of(machine.advance(now_ms), Dial)
+    done = machine.handle(Result(request=dial.request, ok=False, code=486), now_ms + 100)
+    assert finished(done) == ("returned", 486, "busy")
+
+
+def test_who_finds_nobody_there_does_not_wait_for_a_busy_desk():
+    machine = handoff(busy_waits=True)
+    (dial,) = of(machine.begin(0.0), Dial)
+    done = machine.handle(Result(request=dial.request, ok=False, code=480), 100.0)
+    assert finished(done) == ("returned", 480, "no answer")

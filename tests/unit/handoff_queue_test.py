@@ -162,17 +162,6 @@ def test_after_a_crash_entries_of_dead_calls_are_closed(tmp_path):
     assert store.end_call("c2") == 1 and store.rows(open_only=True) == []
 
 
-def test_a_call_back_is_asked_once_and_done_once(tmp_path):
-    store = HandoffStore(tmp_path)
-    store.ask_callback("h1", "+442071838750", "general")
-    store.ask_callback("h1", "+442071838750", "general")
-    (entry,) = store.callbacks()
-    assert store.callback_done(entry.callback_id, "ann") and not store.callback_done(
-        entry.callback_id, "bob"
-    )
-    assert store.callbacks() == []
-
-
 def test_a_file_that_is_no_database_is_a_store_error(tmp_path):
     (tmp_path / "handoffs.db").write_bytes(b"no database, but long enough to be read as one" * 50)
     with pytest.raises(SessionStoreError):

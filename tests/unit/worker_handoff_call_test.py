@@ -91,6 +91,7 @@ def call(
     may_call_back=lambda number: True,
     start=True,
     queues=(),
+    busy_waits=False,
 ):
     script = Script(mode)
     rules = HandoffRules(
@@ -99,6 +100,7 @@ def call(
         sensitive=frozenset({"passcode"}),
         may_call=may_call,
         may_call_back=may_call_back,
+        busy_waits=busy_waits,
     )
     core = HandoffCall(TurnSettings(), BudgetSettings(), Quiet(), lambda start: script, rules)
     if not start:
@@ -404,3 +406,19 @@ def test_a_full_edge_sends_the_caller_to_the_colleague_who_accepted():
     full = Result(request=dial.request, ok=False, code=503, reason="no free call slot")
     (refer,) = sent(core.handle(full, 200.0), Transfer)
     assert refer.uri == "sip:ann@127.0.0.1"
+
+
+def test_a_caller_who_waits_again_hears_it():
+    """Busy desk, then a colleague at the console whose telephone is not there: words, then music."""
+    core, _, effects = call(busy_waits=True)
+    (dial,) = sent(effects, Dial)
+    effects = core.handle(Result(request=dial.request, ok=False, code=486), 500.0)
+    said = of(effects, BeginSynthesis)
+    assert "colleagues are talking" in said[0].text and sent(effects, Clear)
+    assert [n.stage for n in of(effects, HandoffNews)] == ["waiting"]
+    effects = core.handle(SpeechDone(said[0].utterance, "no voice"), 600.0)
+    assert [s.delivery.voice for s in of(effects, BeginSynthesis)] == [HOLD_MUSIC]
+    effects = core.handle(ConsoleCommand("accept", uri=DESK), 700.0)
+    (dial,) = sent(effects, Dial)
+    effects = core.handle(Result(request=dial.request, ok=False, code=486), 800.0)
+    assert [n.stage for n in of(effects, HandoffNews)] == ["waiting"]

@@ -497,6 +497,9 @@ class HandoffSettings(_Section):
         "sip", description="sip: dial the queue's address; console: wait until somebody accepts there"
     )
     wait_s: float = Field(120.0, gt=0, description="in the console's queue, then the queue is dialled")
+    redial_s: float = Field(
+        15.0, gt=0, description="a busy queue is called again so much later (outcomes: busy: wait)"
+    )
     announce_s: float = Field(
         30.0, ge=0, description="a waiting caller hears the place so often; 0: never"
     )
@@ -506,6 +509,20 @@ class HandoffSettings(_Section):
     callback_digit: str = Field(
         "2", pattern=r"^[0-9*#]?$", description="asks for a call back while waiting; empty: not offered"
     )
+    callback_trunk: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?)?$",
+        description="host[:port] through which the bot calls back by itself, also in sip.outgoing_hosts;"
+        " empty: colleagues call",
+    )
+    callback_after_hangup_s: float = Field(
+        20.0, ge=0, description="before the first try: the caller has just hung up"
+    )
+    callback_tries: int = Field(3, ge=1, le=10, description="then it is left to a colleague")
+    callback_retry_s: float = Field(
+        300.0, ge=0, description="between two tries, after busy, declined or no answer"
+    )
+    callback_ring_s: float = Field(30.0, gt=0, le=120)
     accept_digit: str = Field("1", pattern=r"^[0-9*#]$")
     introduction: str = Field(
         "", description="what caller and colleague hear together once they are connected; empty: nothing"

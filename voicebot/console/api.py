@@ -32,9 +32,19 @@ class Api:
         records: Finished calls.
         audit: Who did what.
         token_secret: Key of the tokens for ``GET /handoffs/{id}``.
+        places_calls: Whether the bot calls back by itself.
     """
 
-    def __init__(self, hub: Hub, records: Records, audit: AuditLog, token_secret: bytes) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        records: Records,
+        audit: AuditLog,
+        token_secret: bytes,
+        *,
+        places_calls: bool = False,
+    ) -> None:
+        self._places_calls = places_calls
         self._hub = hub
         self._records = records
         self._audit = audit
@@ -55,12 +65,13 @@ class Api:
     async def waiting(self, request: Request) -> Response:
         """Open handoffs in order of service, and people who want to be called back."""
         who = identity_of(request)
-        callbacks = await asyncio.to_thread(self._hub.store.callbacks)
+        callbacks = await asyncio.to_thread(self._hub.callbacks.listed, time.time())
         return JSONResponse(
             {
                 "waiting": await asyncio.to_thread(self._hub.waiting, who),
                 "callbacks": [msgspec.to_builtins(c) for c in callbacks],
                 "agents": await asyncio.to_thread(self._hub.agents),
+                "places_calls": self._places_calls,
             }
         )
 
@@ -202,11 +213,26 @@ class Api:
         """Somebody has called back."""
         number = request.path_params["callback_id"]
         done = number < MAX_ROW_ID and await asyncio.to_thread(
-            self._hub.store.callback_done, number, identity_of(request).name
+            self._hub.callbacks.done, number, identity_of(request).name
         )
         if not done:
             raise HTTPException(409, "done already, or no such request")
-        self._note(request, "called back", str(request.path_params["callback_id"]))
+        self._note(request, "called back", str(number))
+        self._hub.tell({"event": "queue"})
+        return JSONResponse({"ok": True})
+
+    async def callback_again(self, request: Request) -> Response:
+        """Have the bot place a call back now; 409 while it does, or when it places no calls."""
+        number = request.path_params["callback_id"]
+        again = (
+            self._places_calls
+            and number < MAX_ROW_ID
+            and await asyncio.to_thread(self._hub.callbacks.again, number, time.time())
+        )
+        if not again:
+            raise HTTPException(409, "done already, under way, or the bot places no calls here")
+        self._note(request, "had the bot call back", str(number))
+        self._hub.tell({"event": "queue"})
         return JSONResponse({"ok": True})
 
     async def hang_up(self, request: Request) -> Response:

@@ -39,6 +39,7 @@ API_ROLES: Final = {
     ("POST", "/api/handoffs/{handoff_id}/take-back", "take_back"): "agent",
     ("POST", "/api/handoffs/{handoff_id}/note", "note"): "supervisor",
     ("POST", "/api/callbacks/{callback_id:int}/done", "callback_done"): "agent",
+    ("POST", "/api/callbacks/{callback_id:int}/again", "callback_again"): "agent",
     ("POST", "/api/calls/{call_id}/hang-up", "hang_up"): "supervisor",
     ("POST", "/api/agent/status", "status"): "agent",
 }
@@ -58,7 +59,8 @@ def build_app(settings: Settings, *, token: str, token_secret: bytes) -> Starlet
     records = Records(settings.data_dir)
     audit = AuditLog(settings.data_dir)
     hub = Hub(settings.data_dir)
-    api = Api(hub, records, audit, token_secret)
+    places = bool(settings.handoff.callback_trunk) and settings.sip.allow_outgoing
+    api = Api(hub, records, audit, token_secret, places_calls=places)
     pages = Pages(accounts, records, audit, hub.store)
     audio = CallAudio(hub, audit)
     phone = PhoneProxy(settings.link.urls)

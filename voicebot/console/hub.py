@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from voicebot.console.accounts import Identity
 from voicebot.console.live_board import Event, LiveBoard
+from voicebot.handoff.callback_store import CallbackStore
 from voicebot.handoff.live_queue import queue_on_disk
 from voicebot.handoff.queue_store import HandoffRow, HandoffStore
 from voicebot.telemetry.live_feed import CONSOLE_SOCKET, LivePort
@@ -28,6 +29,7 @@ class Hub:
     def __init__(self, folder: Path, clock_s: Callable[[], float] = time.monotonic) -> None:
         self.board = LiveBoard()
         self.store = HandoffStore(folder)
+        self.callbacks = CallbackStore(folder)
         self._clock_s = clock_s
         self._feed = LivePort(folder, CONSOLE_SOCKET, self._on_event)
         self._watchers: set[asyncio.Queue[Event]] = set()

@@ -10,9 +10,23 @@ from voicebot.dialogue.compile_ring_back import RingBackCompiler
 from voicebot.dialogue.compiling import GAVE_UP, GOODBYE, ON_ERROR, RING_BACK
 from voicebot.dialogue.manner import BY_KEY_ONLY, OPEN, manners_of
 from voicebot.dialogue.matching import NO_PHRASES, YES_PHRASES, PhraseMatcher, normalise
+from voicebot.dialogue.model_steps import (
+    Choice,
+    Menu,
+    MenuStep,
+    NoInputRule,
+    NoMatchRule,
+    SimpleStep,
+    Step,
+)
 from voicebot.dialogue.rendering import speech_locale
 
 RETURN = "<handoff return>"
+CALLBACK_DECLINED = "call back declined"
+
+
+def _callback_block(queue: str) -> str:
+    return f"<callback {queue}>"
 
 
 def compile_dialplan(
@@ -21,6 +35,28 @@ def compile_dialplan(
     """The program, and what is wrong with the plan; it must not run unless that list is empty."""
     compiler = _Compiler(source, located)
     return compiler.compile(), compiler.problems
+
+
+def _callback_steps(rules: model.CallBack, queue: str) -> list[MenuStep]:
+    # An answering machine neither presses a key nor says yes: the call ends and is tried again.
+    unheard: list[Step] = [SimpleStep(hangup="nobody confirmed the call back")]
+    again = [rules.again]
+    yes: list[Step] = [SimpleStep(handoff=queue, reason="callback")]
+    no: list[Step] = [SimpleStep(say=[rules.declined], hangup=CALLBACK_DECLINED)]
+    return [
+        MenuStep(
+            menu=Menu(
+                ask=[rules.say],
+                help=rules.again,
+                no_input=NoInputRule(retries=1, say=again, then=unheard),
+                no_match=NoMatchRule(retries=1, say=again, then=unheard),
+                choices=[
+                    Choice(intent="yes", dtmf="1", then=yes),
+                    Choice(intent="no", dtmf="2", then=no),
+                ],
+            )
+        )
+    ]
 
 
 class _Compiler(RingBackCompiler):
@@ -73,6 +109,8 @@ class _Compiler(RingBackCompiler):
             program.Say((self._template(handoff.return_.say, ("handoff", "return", "say")),), OPEN),
             program.Goto(goto) if goto is not None else program.End("nobody_free"),
         )
+        for name in source.queues:
+            self._steps(_callback_block(name), _callback_steps(handoff.callback, name), ("handoff",))
         return program.CompiledDialplan(
             source=source,
             name=source.name,
@@ -99,6 +137,7 @@ class _Compiler(RingBackCompiler):
             yes_no=self._closed("yes_no", (*YES_PHRASES, *NO_PHRASES)),
             on_error=ON_ERROR,
             handoff_return=RETURN,
+            callbacks={name: _callback_block(name) for name in source.queues},
             handoff_say=self._template(handoff.say, ("handoff", "say")) if handoff.say else None,
             handoff_ended=(
                 self._template(handoff.ended, ("handoff", "ended")) if handoff.ended else None

@@ -202,12 +202,21 @@ class HandoffReturn(Model):
     offer: list[Literal["wait", "callback", "continue"]] = Field(default_factory=list)
 
 
+class CallBack(Model):
+    """What somebody hears whom the bot calls back; without a yes or the key 1 nobody is put through."""
+
+    say: str = "Hello. You asked us to call you back. Press 1 and I connect you with a colleague."
+    again: str = "To speak with a colleague now, press 1. If you no longer need us, press 2."
+    declined: str = "All right. Goodbye."
+
+
 class HandoffRules(Model):
     """How callers are handed over."""
 
     say: str = ""
     ended: str = "The conversation has ended. Goodbye."
     return_: HandoffReturn = Field(default_factory=HandoffReturn, alias="return")
+    callback: CallBack = Field(default_factory=CallBack)
     context: dict[str, JsonValue] = Field(default_factory=dict)
     accept: dict[str, JsonValue] = Field(default_factory=dict)
     outcomes: dict[str, str] = Field(default_factory=dict)

@@ -270,6 +270,7 @@ class CompiledDialplan:
     yes_no: Expectation
     on_error: BlockName
     handoff_return: BlockName
+    callbacks: Mapping[str, BlockName]
     handoff_say: Template | None
     handoff_ended: Template | None
 

@@ -11,7 +11,10 @@ WaitKind = Literal["menu", "slot", "tool", "validate", "handoff", "transfer", "r
 
 
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a call when it comes in; ``now`` is the wall clock at the answer."""
+    """What is known about a call when it comes in; ``now`` is the wall clock at the answer.
+
+    ``callback`` is the queue in which the caller had waited, when it is us who called.
+    """
 
     session_id: str
     called: str
@@ -19,6 +22,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = ""
     headers: dict[str, str] = {}
     trunk: str = ""
+    callback: str = ""
 
 
 class Frame(msgspec.Struct):

@@ -42,7 +42,8 @@ class Talking(ABC):
         route = select_route(plan.source, call)
         if route is None:
             raise LookupError(call.called)
-        self._state = state or ConversationState(frames=[Frame(route.flow)], variables=dict(route.vars))
+        first = plan.callbacks.get(call.callback, route.flow)
+        self._state = state or ConversationState(frames=[Frame(first)], variables=dict(route.vars))
         self._out: list[Action] = []
         self._caller_turns: list[StoreTurn] = []
         self._unheard: dict[str, Speak] = {}

@@ -2,7 +2,8 @@
 
     RINGING ──Answer──► ANSWERED ──Hangup (queue empty), BYE──► ENDED
        │                    │
-       │                    └─ worker lost: "one moment" ─► next worker, or "call again" and BYE
+       │                    ├─ worker lost: "one moment" ─► next worker, or "call again" and BYE
+       │                    └─ begins here when we called (``outgoing_call``)
        └─ no worker, no answer in time ─► 503 with Retry-After
 
 The leg decides nothing about the conversation: it executes what the worker says (``worker_commands``)
@@ -31,7 +32,7 @@ from voicebot.edge.signalling import IncomingCall, LegEnd, NegotiatedMedia, SipA
 from voicebot.edge.worker_commands import WorkerCommands
 from voicebot.edge.worker_link import CallLink
 from voicebot.link.binary_media import BotAudio, CallerAudio, SentAudio
-from voicebot.link.client import LinkClient
+from voicebot.link.client import EdgeLink, LinkClient
 from voicebot.link.codec import FromEdge, FromWorker
 from voicebot.link.connection import monotonic_us
 from voicebot.link.messages import (
@@ -40,6 +41,7 @@ from voicebot.link.messages import (
     DtmfSource,
     EndedBy,
     Held,
+    Originate,
     Played,
     Resume,
     Start,
@@ -79,6 +81,14 @@ class LegServices:
         return f"{sip.advertised_host or sip.host}:{sip.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedCall:
+    """A call that a worker asked for, answered by now."""
+
+    order: Originate
+    link: EdgeLink
+
+
 class CallLeg:
     """One caller from INVITE to the end; implements ``LegEvents``, ``MediaOwner`` and ``LinkOwner``.
 
@@ -87,9 +97,17 @@ class CallLeg:
         sip: The dialog.
         call: What the INVITE said.
         port: The RTP sockets that the dialog advertises.
+        placed: When we called, for a worker: the order and its link; the dialog is answered.
     """
 
-    def __init__(self, services: LegServices, sip: SipLeg, call: IncomingCall, port: RtpPort) -> None:
+    def __init__(
+        self,
+        services: LegServices,
+        sip: SipLeg,
+        call: IncomingCall,
+        port: RtpPort,
+        placed: PlacedCall | None = None,
+    ) -> None:
         settings = services.settings
         self.services = services
         self.sip = sip
@@ -103,13 +121,15 @@ class CallLeg:
         self.media.on_far_report = self._meter.far_report
         self.ring = CallerRing()
         self.generation = 0
-        self.answered = False
+        self.answered = placed is not None
+        self._placed = placed
         self.recording: CallRecorder | None = None
         self._records = settings.recording.enabled
         self._notes_keys = settings.recording.note_keys
         self._recording_folder = settings.data_dir / "recordings"
         self._commands = WorkerCommands(self)
-        self._link = CallLink(services.links, settings.link, self)
+        first = placed.link if placed is not None else None
+        self._link = CallLink(services.links, settings.link, self, first)
         self._ended: asyncio.Future[tuple[LegEnd, EndedBy]] = asyncio.get_running_loop().create_future()
         self._ending_by: EndedBy | None = None
         self._end_reason = ""
@@ -119,8 +139,8 @@ class CallLeg:
         self._held_since_us = 0
         self._incoming_us = monotonic_us()
         self._worker_lost_us: int | None = None
-        self._sip_steps = [SipStep(at_ms=0, text="INVITE")]
-        self._answered_us: int | None = None
+        self._sip_steps = [SipStep(at_ms=0, text="INVITE", sent=self.answered)]
+        self._answered_us = self._incoming_us if self.answered else None
         self._ticks = 0
         self._references: list[SentAudio] = []
         self._drain_until_us: int | None = None
@@ -137,12 +157,15 @@ class CallLeg:
         sip = self.services.settings.sip
         metrics.CALLS_STARTED.inc()
         self.log.info(
-            "call_incoming",
+            "call_incoming" if self._placed is None else "call_placed",
             sip_call_id=self.call.sip_call_id,
             caller=self.call.caller,
             called=self.call.called,
             source_address=self.call.source_address,
         )
+        if self._placed is not None:
+            self._step("200")
+            self._start_recording()
         link = asyncio.ensure_future(self._serve_worker())
         deadline = asyncio.get_running_loop().call_later(
             sip.answer_deadline_ms / 1000, self._not_answered_in_time
@@ -333,6 +356,7 @@ class CallLeg:
                 recording=str(self._recording_folder / f"{self.call_id}.wav") if self._records else "",
                 edge_monotonic_us=monotonic_us(),
                 answered=self.answered,
+                originated=self._placed.order if self._placed is not None else None,
                 resume=resume,
             )
         )

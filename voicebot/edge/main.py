@@ -18,11 +18,13 @@ from voicebot.core.endings import INTERNAL_ERROR, NO_WORKER
 from voicebot.edge.call_leg import CallLeg, LegServices
 from voicebot.edge.frame_clock import FrameClock
 from voicebot.edge.load_guard import LoadGuard
+from voicebot.edge.outgoing_call import OutgoingCall
 from voicebot.edge.receive_path import warm_up
 from voicebot.edge.rtp_port import RtpPort, RtpPortPool
 from voicebot.edge.signalling import IncomingCall, SipLeg
 from voicebot.edge.sip_agent import PjSipAgent
-from voicebot.link.client import LinkClient
+from voicebot.link.client import EdgeLink, LinkClient
+from voicebot.link.messages import Originate
 from voicebot.telemetry import metrics
 from voicebot.telemetry.health_server import unless_shared
 from voicebot.telemetry.log import get_logger
@@ -55,6 +57,7 @@ class Edge:
             settings.link.dialect,
             connect_timeout_ms=settings.link.connect_timeout_ms,
             heartbeat_ms=settings.link.heartbeat_ms,
+            on_order=self._on_order,
         )
         self._load = LoadGuard(sip.shed_when_late_ms)
         self._services = LegServices(
@@ -97,17 +100,46 @@ class Edge:
         self._calls.create_task(self._serve(call_leg), name=f"call {call_leg.call_id}")
         self._spare_taken.set()
 
+    def _on_order(self, link: EdgeLink, order: Originate) -> None:
+        """A worker wants somebody called."""
+        if self._calls is None:
+            return
+        self._live += 1
+        metrics.CALLS_LIVE.set(self._live)
+        self._calls.create_task(self._place(link, order), name=f"call {order.request}")
+        self._spare_taken.set()
+
     async def _serve(self, call_leg: CallLeg) -> None:
+        try:
+            await self._run(call_leg)
+        finally:
+            self._one_less()
+
+    async def _place(self, link: EdgeLink, order: Originate) -> None:
+        try:
+            refuse = "draining" if self._agent.draining else "overload" if self.overloaded else ""
+            call_leg = await OutgoingCall(self._services, link, order).run(refuse=refuse)
+            if call_leg is not None:
+                await self._run(call_leg)
+        except Exception:  # noqa: BLE001 - it would cancel the neighbours in the task group
+            _log.exception("call_failed", request=order.request)
+            await link.close(1011, "internal error")
+        finally:
+            self._one_less()
+
+    @staticmethod
+    async def _run(call_leg: CallLeg) -> None:
         try:
             await call_leg.run()
         except Exception:  # noqa: BLE001 - it would cancel the neighbours in the task group
             _log.exception("call_failed", call_id=call_leg.call_id)
             call_leg.hang_up_now({}, by="edge", reason=INTERNAL_ERROR)
-        finally:
-            self._live -= 1
-            metrics.CALLS_LIVE.set(self._live)
-            if self._agent.draining and not self._live:
-                self._drained.set()
+
+    def _one_less(self) -> None:
+        self._live -= 1
+        metrics.CALLS_LIVE.set(self._live)
+        if self._agent.draining and not self._live:
+            self._drained.set()
 
     # ------------------------------------------------------------------ life
 

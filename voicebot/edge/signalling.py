@@ -97,6 +97,10 @@ class SipLeg(Protocol):
     media: MediaPort | None
     """The RTP socket that our bodies advertise; closed with the dialog."""
 
+    @property
+    def sip_call_id(self) -> str:
+        """Call-ID of the dialog; empty when it is gone."""
+
     def answer(self, headers: dict[str, str]) -> bool:
         """Send 200."""
 

@@ -12,6 +12,7 @@ from voicebot.link.binary_media import BotAudio
 from voicebot.link.codec import FromWorker
 from voicebot.link.connection import monotonic_us
 from voicebot.link.messages import (
+    NO_CALL_SLOT,
     Acknowledge,
     Answer,
     Bridge,
@@ -27,6 +28,7 @@ from voicebot.link.messages import (
     LegDtmf,
     LegEnded,
     LegPlayed,
+    Originate,
     Pause,
     Record,
     Reject,
@@ -105,6 +107,9 @@ class WorkerCommands:
                 self._bridge(message)
             case Unbridge():
                 self._unbridge(message)
+            case Originate():
+                # The link had been given to this call already.
+                self._result(message.request, ok=False, code=503, reason=NO_CALL_SLOT)
             case Heartbeat():
                 pass
             case _:
@@ -248,7 +253,7 @@ class WorkerCommands:
         sip = services.agent.dial(message.uri, message.headers, leg, port)
         if sip is None:
             port.close()
-            self._result(message.request, ok=False, code=503, reason="no free call slot")
+            self._result(message.request, ok=False, code=503, reason=NO_CALL_SLOT)
             return
         leg.sip = sip
         leg.deadline_us = monotonic_us() + int(message.timeout_s * 1_000_000)

@@ -51,9 +51,17 @@ class CallLink:
         client: Opens links; shared by the calls of the process.
         settings: Times.
         owner: Who speaks.
+        first: A link that is there already: the worker on it asked for this call.
     """
 
-    def __init__(self, client: LinkClient, settings: LinkSettings, owner: LinkOwner) -> None:
+    def __init__(
+        self,
+        client: LinkClient,
+        settings: LinkSettings,
+        owner: LinkOwner,
+        first: EdgeLink | None = None,
+    ) -> None:
+        self._first = first
         self._client = client
         self._settings = settings
         self._owner = owner
@@ -85,7 +93,7 @@ class CallLink:
         Raises:
             OverloadError: No worker took the call at its beginning.
         """
-        self._link = await self._client.connect()
+        self._link = self._first or await self._client.connect()
         self._owner.on_worker_found()
         while True:
             if await self._serve(self._link):

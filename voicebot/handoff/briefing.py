@@ -36,6 +36,12 @@ def spoken_position(position: int, wait_s: int | None) -> str:
     return f"{where} The wait is about {minutes} minute{'s' if minutes > 1 else ''}."
 
 
+def spoken_wait_again(reason: str) -> str:
+    """Nobody could be reached; the caller keeps the place in the queue."""
+    what = "All our colleagues are talking" if reason == "busy" else "That colleague is not there"
+    return f"{what} just now. Please stay on the line, we keep trying."
+
+
 def spoken_callback_offer(digit: str) -> str:
     """Asked after a while of waiting."""
     return f"If you would rather be called back, press {digit}."

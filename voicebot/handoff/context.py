@@ -66,6 +66,16 @@ class ContextMemory(msgspec.Struct, frozen=True, kw_only=True):
     intent: str = ""
 
 
+def memory_of(context: HandoffContext, *, verified_by: frozenset[str]) -> ContextMemory:
+    """What another call of the same person begins with; who picks up there is not identified yet."""
+    return ContextMemory(
+        turns=context.turns,
+        slots=context.slots,
+        actions=tuple(a for a in context.actions if a.tool not in verified_by),
+        intent=context.intent,
+    )
+
+
 class ContextBuilder:
     """Collects a call as it goes on.
 

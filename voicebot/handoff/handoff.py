@@ -12,6 +12,8 @@
     attended  as warm; then TALKING ─ REFER with Replaces ─► STEPPING_OUT ─ NOTIFY 200 ─► bridged
                                         └─ refused ─► TALKING over the bridge
 
+    warm with ``busy_waits``: DIALLING ─ busy ─► WAITING ─ a while ─► DIALLING … ─ too long ─► returned
+
     console   WAITING ─ accept(address) ─► DIALLING (no brief: the console shows it) …
                   │ accept_here ─► TALKING through the console: no leg at all
                   └─ waited too long ─► the queue's own targets, warm
@@ -32,6 +34,7 @@ from typing import Final, Literal
 import msgspec
 
 from voicebot.link.messages import (
+    NO_CALL_SLOT,
     Bridge,
     Dial,
     LegDtmf,
@@ -46,7 +49,6 @@ from voicebot.link.messages import (
 Mode = Literal["blind", "warm", "attended", "console"]
 Outcome = Literal["bridged", "returned", "voicemail", "failed"]
 
-NO_SLOT_REASON: Final = "no free call slot"
 REFER_LIMIT_MS: Final = 65_000  # the edge itself gives up after 60 s; this is for an edge that does not
 DIAL_GRACE_MS: Final = 5_000
 JOIN_LIMIT_MS: Final = 3_000
@@ -97,6 +99,8 @@ class HandoffPlan:
         wait_ms: How long the caller waits for somebody in the console.
         introduction: What caller and colleague hear together, once they are connected; empty: nothing.
         return_keys: What the colleague presses to give the caller back; empty: nothing.
+        busy_waits: Who finds everybody busy waits in the queue and is tried again.
+        redial_ms: So long after.
     """
 
     request: str
@@ -111,6 +115,8 @@ class HandoffPlan:
     wait_ms: int = 120_000
     introduction: str = ""
     return_keys: str = ""
+    busy_waits: bool = False
+    redial_ms: int = 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +146,14 @@ class HoldCaller:
 
 @dataclass(frozen=True, slots=True)
 class StageChanged:
-    """For those who watch: queue entry, console, log."""
+    """For those who watch: queue entry, console, log.
+
+    ``again``: the caller waits once more, since nobody could be reached, and has to hear that.
+    """
 
     stage: Stage
     detail: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +261,9 @@ class Handoff:
         """Start."""
         if self._plan.mode == "blind":
             return self._refer(self._first_target(), now_ms)
+        self._wait_until_ms = now_ms + self._plan.wait_ms
         if self._plan.mode == "console":
-            self._wait_until_ms = self._due_ms = now_ms + self._plan.wait_ms
+            self._due_ms = self._wait_until_ms
             return [*self._enter(Stage.WAITING), *self._hold()]
         return self._dial_next(now_ms)
 
@@ -388,8 +399,7 @@ class Handoff:
     def _dial_next(self, now_ms: float) -> list[Command]:
         if self._accepting and now_ms < self._wait_until_ms:
             self._accepting = False
-            self._due_ms = self._wait_until_ms
-            return [*self._enter(Stage.WAITING, self._last[1]), *self._hold()]
+            return self._wait_again(self._wait_until_ms)
         while self._next_try < len(self._plan.tries):
             targets = self._plan.tries[self._next_try]
             self._next_try += 1
@@ -398,12 +408,20 @@ class Handoff:
                 self._skip_brief = False
                 return self._dial(allowed, now_ms)
             self._last = (403, next((self._may_call(uri) for uri in targets), "no target"))
+        if self._plan.busy_waits and self._last[0] in _BUSY and now_ms < self._wait_until_ms:
+            self._next_try = 0
+            return self._wait_again(min(now_ms + self._plan.redial_ms, self._wait_until_ms))
         if self._plan.voicemail and not self._voicemail and not self._may_call(self._plan.voicemail):
             self._voicemail = self._skip_brief = True
             return self._dial((self._plan.voicemail,), now_ms)
         code, reason = self._last
         person_missing = code in _NO_ANSWER | _BUSY | _DECLINED - {403}
         return self._finish("returned" if person_missing else "failed", code, reason)
+
+    def _wait_again(self, until_ms: float) -> list[Command]:
+        self._due_ms = until_ms
+        self._stage = Stage.WAITING
+        return [StageChanged(Stage.WAITING, self._last[1], again=True), *self._hold()]
 
     def _dial(self, targets: tuple[str, ...], now_ms: float) -> list[Command]:
         self._briefed = False
@@ -439,7 +457,7 @@ class Handoff:
             return []
         if result.ok:
             return self._answered(leg, now_ms)
-        no_slot = result.code == 503 and result.reason.startswith(NO_SLOT_REASON)
+        no_slot = result.code == 503 and result.reason.startswith(NO_CALL_SLOT)
         if no_slot and len(self._legs) == 1 and not self._voicemail:
             # The edge is full: the caller's own leg can still be sent to the colleague.
             del self._legs[leg.name]

@@ -5,22 +5,17 @@ at the same time in two processes, one gets True. Calls block (well under a mill
 timeout when the disk is slow): async callers use a thread.
 """
 
-import contextlib
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
-from voicebot.core.errors import SessionStoreError
 from voicebot.handoff.context import HandoffContext
 from voicebot.handoff.queue import Agent
+from voicebot.handoff.store_file import HandoffFile
 
 State = Literal["waiting", "taken", "talking", "over"]
-FILE_NAME: Final = "handoffs.db"
-BUSY_TIMEOUT_S: Final = 1.0
 MAX_ROWS: Final = 500
 
 _TABLES: Final = """
@@ -32,11 +27,6 @@ CREATE TABLE IF NOT EXISTS handoffs (
   skills TEXT NOT NULL DEFAULT '[]', declined_by TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE INDEX IF NOT EXISTS handoffs_state ON handoffs (state, joined_s);
-CREATE TABLE IF NOT EXISTS callbacks (
-  callback_id INTEGER PRIMARY KEY, handoff_id TEXT NOT NULL, number TEXT NOT NULL, queue TEXT NOT NULL,
-  asked_s REAL NOT NULL, done_s REAL, done_by TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS callbacks_once ON callbacks (handoff_id);
 CREATE TABLE IF NOT EXISTS agents (
   name TEXT PRIMARY KEY, status TEXT NOT NULL, skills TEXT NOT NULL DEFAULT '[]', since_s REAL NOT NULL
 ) STRICT;
@@ -71,50 +61,14 @@ class HandoffRow(msgspec.Struct, frozen=True, kw_only=True):
         return max(0.0, (self.taken_s or self.ended_s or now_s) - self.joined_s)
 
 
-class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who wants to be called back."""
+class HandoffStore(HandoffFile):
+    """The file. Every method raises SessionStoreError when the disk or the lock does not give in."""
 
-    callback_id: int
-    handoff_id: str
-    number: str
-    queue: str
-    asked_s: float
-    done_s: float | None
-    done_by: str
-
-
-class HandoffStore:
-    """The file. Every method raises SessionStoreError when the disk or the lock does not give in.
-
-    Args:
-        folder: The data directory.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE_NAME
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._connection() as db:
-                db.execute("PRAGMA journal_mode = WAL")
-                db.executescript(_TABLES)
-                _add_missing(db)
-            self._path.chmod(0o600)
-        except OSError as error:
-            raise SessionStoreError(f"handoffs: {error}") from error
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)
-        except sqlite3.Error as error:
-            raise SessionStoreError(f"handoffs: {error}") from error
-        try:
-            with db:
-                yield db
-        except sqlite3.Error as error:
-            raise SessionStoreError(f"handoffs: {error}") from error
-        finally:
-            db.close()
+    tables = _TABLES
+    added = (
+        ("handoffs", "skills", "TEXT NOT NULL DEFAULT '[]'"),
+        ("handoffs", "declined_by", "TEXT NOT NULL DEFAULT '[]'"),
+    )
 
     def join(
         self,
@@ -288,47 +242,6 @@ class HandoffStore:
                 (queue,),
             ).fetchall()
         return sum(row[0] for row in rows) / len(rows) if len(rows) >= 3 else None
-
-    # ------------------------------------------------------------ call back
-
-    def ask_callback(self, handoff_id: str, number: str, queue: str) -> None:
-        """Note who wants to be called back; once for each handoff."""
-        with self._connection() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO callbacks (handoff_id, number, queue, asked_s)"
-                " VALUES (?, ?, ?, ?)",
-                (handoff_id, number, queue, time.time()),
-            )
-
-    def callbacks(self) -> list[Callback]:
-        """Those not called back yet, oldest first."""
-        with self._connection() as db:
-            rows = db.execute(
-                "SELECT callback_id, handoff_id, number, queue, asked_s, done_s, done_by FROM callbacks"
-                " WHERE done_s IS NULL ORDER BY asked_s LIMIT ?",
-                (MAX_ROWS,),
-            ).fetchall()
-        return [
-            msgspec.convert(dict(zip(Callback.__struct_fields__, r, strict=True)), Callback)
-            for r in rows
-        ]
-
-    def callback_done(self, callback_id: int, agent: str) -> bool:
-        """Somebody called back; the first one gets True."""
-        with self._connection() as db:
-            found = db.execute(
-                "UPDATE callbacks SET done_s = ?, done_by = ? WHERE callback_id = ? AND done_s IS NULL",
-                (time.time(), agent, callback_id),
-            )
-            return found.rowcount == 1
-
-
-def _add_missing(db: sqlite3.Connection) -> None:
-    """Columns that a file of an earlier version lacks."""
-    there = {row[1] for row in db.execute("PRAGMA table_info(handoffs)")}
-    for name in ("skills", "declined_by"):
-        if name not in there:
-            db.execute(f"ALTER TABLE handoffs ADD COLUMN {name} TEXT NOT NULL DEFAULT '[]'")
 
 
 def _json(context: HandoffContext) -> str:

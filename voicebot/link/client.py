@@ -12,7 +12,7 @@ from voicebot.core.errors import OverloadError
 from voicebot.link.codec import FromEdge, FromWorker
 from voicebot.link.connection import LinkEnd, monotonic_us
 from voicebot.link.dialect_choice import edge_codec
-from voicebot.link.messages import DIALECT_VOICEBOT_V1
+from voicebot.link.messages import DIALECT_VOICEBOT_V1, Originate
 from voicebot.link.queues import QueueLimits
 from voicebot.link.websocket_channel import WebSocketChannel, open_channel
 
@@ -63,6 +63,7 @@ class LinkClient:
         heartbeat_ms: How long this end may be silent on a v1 link.
         limits: Queue sizes of each link.
         clock_us: Monotonic clock; replaced in tests.
+        on_order: Told of a worker that wants a call placed, with the spare that becomes its link.
     """
 
     def __init__(
@@ -74,7 +75,10 @@ class LinkClient:
         heartbeat_ms: int = 100,
         limits: QueueLimits | None = None,
         clock_us: Callable[[], int] = monotonic_us,
+        on_order: Callable[[EdgeLink, Originate], None] | None = None,
     ) -> None:
+        self._on_order = on_order
+        self._listeners: dict[str, asyncio.Task[None]] = {}
         self.urls = tuple(urls)
         self.dialect = dialect
         self._connect_timeout_s = connect_timeout_ms / 1000
@@ -108,7 +112,7 @@ class LinkClient:
         """
         for url in self._by_load():
             if url != avoid and self._fresh(self._spares[url]):
-                return self._spares.pop(url)
+                return self._take(url)
         return await self._open(sorted(self.urls, key=lambda url: (url == avoid, self._hangs(url))))
 
     async def prepare(self) -> bool:
@@ -123,8 +127,26 @@ class LinkClient:
 
     async def close(self) -> None:
         """Drop the spares. Links that were handed out belong to their owners."""
+        for listener in self._listeners.values():
+            listener.cancel()
         spares, self._spares = self._spares, {}
         await asyncio.gather(*(spare.close() for spare in spares.values()))
+
+    def _take(self, url: str) -> EdgeLink:
+        listener = self._listeners.pop(url, None)
+        if listener is not None:
+            listener.cancel()
+        return self._spares.pop(url)
+
+    async def _listen(self, url: str, spare: EdgeLink) -> None:
+        """A worker may have a call placed through a link that waits for one."""
+        order = await spare.peek()
+        if not isinstance(order, Originate) or self._on_order is None:
+            return
+        if self._spares.get(url) is spare:
+            del self._listeners[url], self._spares[url]
+            await spare.receive()
+            self._on_order(spare, order)
 
     def _by_load(self) -> list[str]:
         """The workers with a spare, least busy first; small differences do not change the order."""
@@ -147,6 +169,8 @@ class LinkClient:
         other = self._spares.get(url)
         if other is None or other.closed:
             self._spares[url] = link
+            if self._on_order is not None:
+                self._listeners[url] = asyncio.create_task(self._listen(url, link))
         else:  # another prepare was faster
             await link.close()
 

@@ -14,6 +14,8 @@ from voicebot.core.sip_step import SipStep
 
 DIALECT_VOICEBOT_V1 = "voicebot.v1"
 DIALECT_MEDIA_STREAMS = "media-streams"
+NO_CALL_SLOT = "no free call slot"
+"""Reason of a ``Result`` with 503 when nothing was sent to the far end."""
 
 DtmfSource = Literal["rfc4733", "info", "link"]
 EndedBy = Literal["caller", "bot", "edge", "worker"]
@@ -68,7 +70,8 @@ class Start(_Message, frozen=True, tag="start"):
     the SIP headers that may matter to a dialplan (X-*, User-to-User, Diversion, P-Asserted-Identity),
     cleaned, names in lower case. ``recording`` is where the edge will put the stereo recording,
     empty when recording is off. ``edge`` is the edge's SIP address (``host:port``): whose calls they
-    were when it dies.
+    were when it dies. ``originated`` is the worker's order when we called somebody: the dialog is
+    answered, and ``caller`` is who was called.
     """
 
     call_id: str
@@ -85,6 +88,7 @@ class Start(_Message, frozen=True, tag="start"):
     recording: str = ""
     edge_monotonic_us: int = 0
     answered: bool = False
+    originated: "Originate | None" = None
     resume: Resume | None = None
 
 
@@ -213,6 +217,23 @@ class Heartbeat(_Message, frozen=True, tag="heartbeat"):
 
 
 # ---------------------------------------------------------------- worker to edge
+
+
+class Originate(_Message, frozen=True, tag="originate"):
+    """Call somebody who asked for it; sent on a link that waits for a call, which becomes this one's.
+
+    When the far end answers ``Start`` follows with this message in it; else a ``Result`` with the same
+    ``request`` and its final status, and the link is closed. ``caller`` is who is called and ``called``
+    the number of ours that he had called: what ``Start`` will say. ``queue`` is where he waited.
+    """
+
+    request: str
+    uri: str
+    caller: str
+    called: str = ""
+    queue: str = ""
+    headers: dict[str, str] = {}
+    timeout_s: float = 30.0
 
 
 class Answer(_Message, frozen=True, tag="answer"):
@@ -359,7 +380,8 @@ EdgeMessage = (
     | Heartbeat
 )
 WorkerMessage = (
-    Answer
+    Originate
+    | Answer
     | Reject
     | EndUtterance
     | Pause

@@ -1,6 +1,7 @@
 """The worker's end: accepts links, finds out the dialect, hands each link to its owner."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
@@ -8,10 +9,11 @@ from typing import Final, Self
 import structlog
 from websockets.http11 import Request
 
+from voicebot.core.errors import OverloadError
 from voicebot.link.codec import FromEdge, FromWorker
 from voicebot.link.connection import LinkEnd, monotonic_us
 from voicebot.link.dialect_choice import is_media_streams, worker_codec
-from voicebot.link.messages import DIALECT_VOICEBOT_V1, Start
+from voicebot.link.messages import DIALECT_VOICEBOT_V1, NO_CALL_SLOT, Originate, Result, Start
 from voicebot.link.queues import QueueLimits
 from voicebot.link.websocket_channel import WebSocketChannel, server_channel
 
@@ -69,6 +71,8 @@ class LinkServer:
         self._server: asyncio.Server | None = None
         self._links: set[WorkerLink] = set()
         self._owners: set[asyncio.Task[None]] = set()
+        self._idle: set[WorkerLink] = set()
+        self._orders: dict[WorkerLink, asyncio.Future[Start | Result | None]] = {}
         self._handshakes = 0
         self.draining = False
 
@@ -95,6 +99,29 @@ class LinkServer:
     def links(self) -> frozenset[WorkerLink]:
         """The links in being, warm spares included."""
         return frozenset(self._links)
+
+    async def originate(self, order: Originate) -> Start | Result | None:
+        """Have an edge call somebody.
+
+        Returns:
+            The ``Start`` of the call, which is being served by then; the ``Result`` of a call that was
+            not answered, or of an edge that took another call first (503); None: nobody knows what
+            became of it, because the edge is gone.
+
+        Raises:
+            OverloadError: No edge waits for a call; nothing was sent.
+        """
+        waiting = [link for link in self._idle - self._orders.keys() if not link.closed]
+        if not waiting:
+            raise OverloadError("no edge waits for a call")
+        link = random.choice(waiting)
+        outcome: asyncio.Future[Start | Result | None]
+        outcome = self._orders[link] = asyncio.get_running_loop().create_future()
+        try:
+            await link.send(order)
+            return await outcome
+        finally:
+            del self._orders[link]
 
     async def close(self) -> None:
         """Stop to listen and drop all links; their owners see the end and return."""
@@ -152,7 +179,7 @@ class LinkServer:
 
     async def _own(self, link: WorkerLink) -> None:
         try:
-            first = await link.peek()
+            first = await self._first(link)
             if isinstance(first, Start):
                 await self._on_link(link)
             elif first is not None:
@@ -163,6 +190,30 @@ class LinkServer:
         finally:
             await link.close()
             self._links.discard(link)
+
+    async def _first(self, link: WorkerLink) -> FromEdge | None:
+        """What a link begins with, once the edge has a call for it; an order is answered on the way."""
+        if link.dialect == DIALECT_VOICEBOT_V1:
+            self._idle.add(link)
+        first = await link.peek()
+        self._idle.discard(link)
+        order = self._orders.get(link)
+        if order is None or order.done():
+            return first
+        if isinstance(first, Result):
+            order.set_result(first)
+            return await self._first_after_refusal(link)
+        if isinstance(first, Start) and first.originated is None:
+            # The edge gave the link to a caller before it saw the order; it will not follow it any more.
+            order.set_result(Result(request="", ok=False, code=503, reason=NO_CALL_SLOT))
+            return first
+        order.set_result(first if isinstance(first, Start) else None)
+        return first
+
+    @staticmethod
+    async def _first_after_refusal(link: WorkerLink) -> FromEdge | None:
+        await link.receive()
+        return await link.peek()
 
 
 def _choose_subprotocol(path: str, offered: Sequence[str]) -> str | None:

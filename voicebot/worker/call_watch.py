@@ -23,7 +23,10 @@ import msgspec
 from voicebot.config.settings import HandoffSettings
 from voicebot.core.errors import SessionStoreError
 from voicebot.dialogue.actions import StoreTurn
-from voicebot.handoff.context import HandoffContext
+from voicebot.dialogue.compiler import CALLBACK_DECLINED
+from voicebot.handoff.callback_store import CallbackStore
+from voicebot.handoff.callbacks import RetryRules, after_try, callback_of
+from voicebot.handoff.context import ContextMemory, HandoffContext, memory_of
 from voicebot.handoff.llm_summary import Summariser
 from voicebot.handoff.queue import QueueRules
 from voicebot.handoff.queue_store import HandoffStore
@@ -39,6 +42,8 @@ WEBHOOK_LIMIT_S: Final = 3.0
 TOKEN_LIFE_S: Final = 3600
 MAX_LINES: Final = 200
 LISTEN_S: Final = 5.0
+CALLED_BY: Final = "the bot"
+NOT_PUT_THROUGH: Final = "answered, not put through"
 _WAITING: Final = "waiting"
 _TALKING: Final = "talking"
 
@@ -101,9 +106,8 @@ class LiveCalls:
         except (OSError, SessionStoreError) as error:
             self._log.error("live_feed_not_open", error=str(error))
             return
-        if self._settings.agents == "console":
-            waiting = WaitingCalls(self._store, self._queue_rules)
-            self._background(self._look_after_the_waiting(waiting))
+        waiting = WaitingCalls(self._store, self._queue_rules)
+        self._background(self._look_after_the_waiting(waiting))
 
     def close(self) -> None:
         """Close the feed."""
@@ -141,6 +145,48 @@ class LiveCalls:
                 self.publish({"event": "queue"})
         except SessionStoreError as error:
             self._log.error("handoffs_not_closed", call_id=call_id, error=str(error))
+
+    def called_back(self, callback_id: int, reason: str) -> None:
+        """Somebody whom we called has put himself through (no reason), or hung up before."""
+        self._background(self._write_callback(callback_id, reason))
+
+    async def _write_callback(self, callback_id: int, reason: str) -> None:
+        try:
+            async with self._in_order:
+                await asyncio.to_thread(self._close_callback, callback_id, reason)
+            self.publish({"event": "queue"})
+        except SessionStoreError as error:
+            self._log.error("callback_not_recorded", callback=callback_id, error=str(error))
+
+    def _close_callback(self, callback_id: int, reason: str) -> None:
+        store = CallbackStore(self._folder)
+        callback = store.get(callback_id)
+        if callback is None or callback.done_s is not None:
+            return
+        if not reason or reason == CALLBACK_DECLINED:
+            store.done(callback_id, CALLED_BY)
+            return
+        rules = RetryRules(self._settings.callback_tries, self._settings.callback_retry_s)
+        verdict = after_try(NOT_PUT_THROUGH, 200, callback.tries, time.time(), rules)
+        store.tried(callback_id, verdict.state, verdict.outcome, 200, verdict.due_s)
+
+    async def before(self, start: Start) -> ContextMemory | None:
+        """What was known of the one whom we called, when he asked for it."""
+        callback_id = callback_of(start.originated.request) if start.originated is not None else None
+        if callback_id is None or self._store is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._known, self._store, callback_id)
+        except SessionStoreError as error:
+            self._log.error("callback_not_read", callback=callback_id, error=str(error))
+            return None
+
+    def _known(self, store: HandoffStore, callback_id: int) -> ContextMemory | None:
+        callback = CallbackStore(self._folder).get(callback_id)
+        row = store.get(callback.handoff_id) if callback is not None else None
+        if row is None:
+            return None
+        return memory_of(row.context, verified_by=frozenset(self._settings.verified_by))
 
     async def waiting(self) -> int:
         """Callers who wait for a person, in all workers of this data directory."""
@@ -190,7 +236,9 @@ class LiveCalls:
             elif news.stage == "callback":
                 row = await asyncio.to_thread(store.get, news.handoff_id)
                 queue = row.queue if row is not None else ""
-                await asyncio.to_thread(store.ask_callback, news.handoff_id, news.detail, queue)
+                due_s = time.time() + self._settings.callback_after_hangup_s
+                callbacks = await asyncio.to_thread(CallbackStore, self._folder)
+                await asyncio.to_thread(callbacks.ask, news.handoff_id, news.detail, queue, due_s=due_s)
             elif news.stage == _WAITING:  # the one who took the call could not be reached
                 await asyncio.to_thread(store.put_back, news.handoff_id)
             elif news.stage == _TALKING:
@@ -270,6 +318,7 @@ class LiveWatch(CallWatch):
         self._listened_until_s = 0.0
         self._lines: dict[int, dict[str, Any]] = {}
         self._send: Callable[[ConsoleCommand], None] | None = None
+        self._reason = ""
         self.waits_as = ""  # the handoff under which the caller waits in the queue
 
     def opened(self, command: Callable[[ConsoleCommand], None]) -> None:
@@ -316,6 +365,8 @@ class LiveWatch(CallWatch):
 
     async def handoff(self, news: HandoffNews) -> None:
         """See ``CallWatch``."""
+        if news.stage == "begin":
+            self._callback_over("")
         if news.stage not in {"begin", "moved"}:
             self.waits_as = news.handoff_id if news.stage == _WAITING else ""
         stage = news.outcome if news.stage == "end" else news.stage
@@ -330,8 +381,15 @@ class LiveWatch(CallWatch):
         )
         await self._live.record(news)
 
+    def _callback_over(self, reason: str) -> None:
+        order = self._start.originated if self._start is not None else None
+        callback_id = callback_of(order.request) if order is not None else None
+        if callback_id is not None:
+            self._live.called_back(callback_id, reason)
+
     def ended(self, reason: str) -> None:
         """See ``CallWatch``."""
+        self._reason = reason
         worker = worker_socket_name()
         self._publish({"event": "call_ended", "reason": reason, "worker": worker})
         if self._start is not None:
@@ -341,6 +399,7 @@ class LiveWatch(CallWatch):
         """See ``CallWatch``."""
         if self._start is not None:
             self._live.close_call(self._start.call_id)
+            self._callback_over(self._reason or "over")
 
     def publish_snapshot(self) -> None:
         """Everything so far, for a console that has just come."""

@@ -25,8 +25,9 @@ from voicebot.handoff.briefing import (
     spoken_callback_promise,
     spoken_callback_question,
     spoken_position,
+    spoken_wait_again,
 )
-from voicebot.handoff.context import ContextBuilder, HandoffContext, Urgency
+from voicebot.handoff.context import ContextBuilder, ContextMemory, HandoffContext, Urgency
 from voicebot.handoff.handoff import (
     Command,
     Finished,
@@ -112,6 +113,7 @@ class HandoffRules:
         settings: Of the installation.
         queues: Of the dialplan, in its order.
         next_queue_when_busy: Try the following queues too.
+        busy_waits: Who finds a queue's targets busy waits, and they are called again.
         sensitive: Slots that stay in the bot.
         may_call: Why a URI must not be called, empty when it may.
         may_call_back: Whether a caller's number may be called back.
@@ -120,6 +122,7 @@ class HandoffRules:
     settings: HandoffSettings
     queues: tuple[QueueTarget, ...] = ()
     next_queue_when_busy: bool = False
+    busy_waits: bool = False
     sensitive: frozenset[str] = frozenset()
     may_call: Callable[[str], str] = field(default=lambda uri: f"{uri} is not allowed")
     may_call_back: Callable[[str], bool] = field(default=lambda number: not number)
@@ -134,6 +137,7 @@ class HandoffCall(CallCore):
         detector: Voice activity of this call.
         open_dialogue: As ``CallCore``.
         rules: About handoffs.
+        before: What was known when the caller asked to be called back, in another call.
     """
 
     def __init__(
@@ -143,6 +147,7 @@ class HandoffCall(CallCore):
         detector: VoiceActivityDetector,
         open_dialogue: Callable[[Start], Dialogue | None],
         rules: HandoffRules,
+        before: ContextMemory | None = None,
     ) -> None:
         super().__init__(settings, budget, detector, open_dialogue)
         self._rules = rules
@@ -161,6 +166,8 @@ class HandoffCall(CallCore):
         self._context = ContextBuilder(
             sensitive=rules.sensitive, verified_by=frozenset(rules.settings.verified_by)
         )
+        if before is not None:
+            self._context.remember(before)
 
     def take_over(self, dialogue: Dialogue, state: CallState) -> None:
         """See ``CallCore``; a handoff under way goes on too."""
@@ -403,7 +410,7 @@ class HandoffCall(CallCore):
             self._handoff_id,
             "begin",
             context=context,
-            priority=queue.priority,
+            priority=self._priority(queue),
             skills=queue.skills,
         )
         return [news, *self._commands(self._handoff.begin(now_ms), now_ms)]
@@ -435,6 +442,8 @@ class HandoffCall(CallCore):
             wait_ms=int(rules.settings.wait_s * 1000),
             introduction=rules.settings.introduction,
             return_keys=rules.settings.return_keys,
+            busy_waits=rules.busy_waits,
+            redial_ms=int(rules.settings.redial_s * 1000),
         )
         self._handoff = Handoff(plan, rules.may_call)
         return context, queue
@@ -451,7 +460,12 @@ class HandoffCall(CallCore):
             queue=queue.name,
             reason=action.reason,
         )
-        return self._context.build(base, priority=queue.priority)
+        return self._context.build(base, priority=self._priority(queue))
+
+    def _priority(self, queue: QueueTarget) -> Urgency:
+        """Who was called back has waited already."""
+        called_back = self._facts is not None and self._facts.originated is not None
+        return "high" if called_back else queue.priority
 
     def _headers(self, context: HandoffContext) -> dict[str, str]:
         fields = {
@@ -485,6 +499,10 @@ class HandoffCall(CallCore):
                     effects.append(
                         HandoffNews(self._handoff_id, command.stage.value, detail=command.detail)
                     )
+                    if command.again:
+                        text = spoken_wait_again(command.detail)
+                        say = self._between_music if self._music else self._say
+                        effects += say("place", text)
                     if command.stage is not Stage.OVER:
                         effects += self._save()
                 case Finished():

@@ -43,6 +43,7 @@ def handoff_rules(settings: Settings, compiled: CompiledDialplan, now: dt.dateti
             for name, queue in plan.queues.items()
         ),
         next_queue_when_busy=plan.handoff.outcomes.get("busy") == "next_queue",
+        busy_waits=plan.handoff.outcomes.get("busy") == "wait",
         sensitive=frozenset(name for name, slot in plan.slots.items() if slot.sensitive),
         may_call=functools.partial(refusal, rules=destinations),
         may_call_back=functools.partial(_may_call_back, rules=destinations),

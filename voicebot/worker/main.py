@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,7 @@ from voicebot.dialogue.manner import PLAIN
 from voicebot.dialogue.program import CompiledDialplan
 from voicebot.handoff.hold_music import hold_music
 from voicebot.handoff.llm_summary import Summariser
-from voicebot.link.messages import Start
+from voicebot.link.messages import Originate, Result, Start
 from voicebot.link.server import LinkServer, WorkerLink
 from voicebot.llm.build import build_chat_model
 from voicebot.llm.metered import MeteredModel
@@ -43,6 +43,7 @@ from voicebot.worker.call_core import Dialogue
 from voicebot.worker.call_session import CallSession, Engines
 from voicebot.worker.call_traces import CallTraces
 from voicebot.worker.call_watch import LiveCalls
+from voicebot.worker.callback_caller import CallbackCaller
 from voicebot.worker.effects import CallState
 from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall
 from voicebot.worker.handoff_rules import handoff_rules, queue_rules
@@ -96,12 +97,15 @@ class Worker:
             ears.use(*used.recognisers(start))
             return used.offer(start, state)
 
+        first = await link.peek()
+        before = await self.live.before(first) if isinstance(first, Start) else None
         core = HandoffCall(
             self.settings.turn,
             self.settings.budget,
             VoiceActivity(quiet_dbov=self.settings.turn.quiet_dbov),
             open_dialogue,
             handoff_rules(self.settings, used.plan, used.now()),
+            before,
         )
         engines = Engines(
             recognise=ears.recognise,
@@ -122,6 +126,23 @@ class Worker:
         finally:
             self.sessions.discard(session)
             metrics.WORKER_CALLS.set(len(self.sessions))
+
+    async def call_back(
+        self, originate: Callable[[Originate], Awaitable[Start | Result | None]]
+    ) -> None:
+        """Call back those who asked for it, for ever; nobody without a trunk."""
+        settings, plans = self.settings.handoff, self.plans
+        if not (settings.callback_trunk and self.settings.sip.allow_outgoing):
+            return
+        caller = await asyncio.to_thread(
+            CallbackCaller,
+            self.settings.data_dir,
+            settings,
+            lambda: handoff_rules(self.settings, plans.latest.plan, plans.latest.now()),
+            lambda: queue_rules(settings, plans.latest.plan.source),
+            originate,
+        )
+        await caller.run()
 
     async def meter(self) -> None:
         """Sample what is going on, for ever."""
@@ -274,4 +295,6 @@ async def run_worker(settings: Settings) -> None:
             metrics.WORKERS_READY.set(1)
             get_logger().info("worker_ready", host=link.host, port=link.port)
             announce_ready()
+            calling = asyncio.create_task(worker.call_back(server.originate))
             await stop.wait()
+            calling.cancel()

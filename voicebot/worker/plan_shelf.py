@@ -70,6 +70,7 @@ class PlanInUse:
             trunk=start.trunk,
             headers=start.headers,
             now=self.now(),
+            callback=start.originated.queue if start.originated is not None else "",
         )
 
 

@@ -70,17 +70,44 @@ async function takeHere(w, base) {
 }
 document.getElementById("end-talk").addEventListener("click", () => conversation && conversation.close());
 
+const hour = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+
+function standing(c, placesCalls) {
+  switch (c.state) {
+    case "calling": return "is being called";
+    case "answered": return "answered";
+    case "unclear": return "may have been called: please check";
+    case "given_up": return "could not be reached";
+    case "done": return `done by ${c.done_by}`;
+    default: return placesCalls ? `will be called after ${hour(c.due_s)}, when somebody is free` : "please call";
+  }
+}
+
+function callback(c, placesCalls) {
+  const base = `/api/callbacks/${c.callback_id}`;
+  const open = c.done_s === null;
+  const again = open && placesCalls && !["calling", "answered"].includes(c.state);
+  const tries = c.history.map((t) => `${hour(t.at_s)} ${t.outcome}${t.code ? ` (${t.code})` : ""}`);
+  return element(
+    "li", { class: "row", "data-callback": c.callback_id },
+    element("strong", {}, c.number),
+    element("span", { class: "badge" }, c.queue),
+    element("span", { class: c.state === "unclear" || c.state === "given_up" ? "badge high" : "badge" }, standing(c, placesCalls)),
+    element("span", { class: "muted" }, [`asked ${hour(c.asked_s)}`, ...tries].join(" · ")),
+    ...(may("agent") && again ? [act({ url: `${base}/again` }, c.history.length ? "Call again" : "Call now")] : []),
+    ...(may("agent") && open ? [act({ url: `${base}/done` }, "Done")] : []),
+  );
+}
+
 async function refresh() {
   due = 0;
-  const { waiting, callbacks, agents } = await get("/api/waiting");
+  const { waiting, callbacks, agents, places_calls } = await get("/api/waiting");
   const typing = document.activeElement && home.contains(document.activeElement) && document.activeElement.tagName === "INPUT";
   if (typing && document.activeElement.value) { due = setTimeout(refresh, 1000); return; }
   shown = waiting.map(card);
   home.replaceChildren(...shown.map((s) => s.node));
   document.getElementById("none").hidden = waiting.length > 0;
-  document.getElementById("callbacks").replaceChildren(...callbacks.map((c) =>
-    element("li", { class: "row" }, `${c.number} (${c.queue})`,
-      ...(may("agent") ? [element("button", { onclick: async () => { if (await post(`/api/callbacks/${c.callback_id}/done`)) refresh(); } }, "Done")] : []))));
+  document.getElementById("callbacks").replaceChildren(...callbacks.map((c) => callback(c, places_calls)));
   document.getElementById("no-callbacks").hidden = callbacks.length > 0;
   showAgents(agents);
 }

@@ -75,6 +75,11 @@ class PjSipLeg:
         """The library's object; None when the dialog is gone."""
         return self._call
 
+    @property
+    def sip_call_id(self) -> str:
+        """See ``SipLeg``."""
+        return "" if self._call is None else peer_text.clean_peer_text(self._call.getInfo().callIdString)
+
     def hold(self, *, held: bool) -> bool:
         """See ``SipLeg``."""
         parameters = pj.CallOpParam(True)
