@@ -23,6 +23,7 @@ BENCHMARKS = {
     "echo": [],
     "router": [],
     "console": [],
+    "handoff": [],
     "offline": [],
 }
 

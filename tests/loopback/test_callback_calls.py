@@ -3,20 +3,26 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
 from tests.loopback.bot_program import free_port, running_bot
-from tests.loopback.test_handoff_calls import AGENT_HZ, CALLER_HZ, tone, wait_tone
-from voicebot.handoff.callback_store import CallbackStore
-from voicebot.handoff.context import ContextTurn, HandoffContext
+from tests.loopback.takeover_kit import two_workers_ready
+from tests.loopback.test_handoff_calls import (
+    AGENT_HZ,
+    CALLER_HZ,
+    NUMBER,
+    ask_callback,
+    tone,
+    wait_tone,
+)
 from voicebot.handoff.queue_store import HandoffStore
 
-pytestmark = [pytest.mark.loopback, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.loopback, pytest.mark.long, pytest.mark.timeout(300)]
 
-NUMBER = "+442071838750"
 PLAN = """
 version: 1
 name: callback-test
@@ -43,23 +49,6 @@ async def until(store, state, limit_s=60):
     return store.get(1)
 
 
-def ask(folder):
-    """As a waiting caller does by keys; see the unit tests of that."""
-    context = HandoffContext(
-        handoff_id="h000000000001",
-        call_id="c000000000001",
-        called="bank",
-        queue="desk",
-        summary="The caller asked for a person.",
-        turns=(ContextTurn(who="caller", text="about my mortgage"),),
-    )
-    HandoffStore(folder).join(context, priority="normal")
-    HandoffStore(folder).end(context.handoff_id, "returned", "asked to be called back", 0)
-    store = CallbackStore(folder)
-    store.ask(context.handoff_id, NUMBER, "desk")
-    return store
-
-
 async def test_called_back_once_whatever_dies_and_both_hear_each_other(tmp_path):
     """The worker dies while it rings: no second call. A person orders one: ring, answer, key, bridge."""
     desk_port, trunk_port = free_port(), free_port()
@@ -75,21 +64,22 @@ async def test_called_back_once_whatever_dies_and_both_hear_each_other(tmp_path)
             asr__engine="fake",
             tts__engine="tone",
             handoff__callback_trunk=f"127.0.0.1:{trunk_port}",
-            handoff__countries='["44"]',
-            handoff__callback_ring_s="3",
+            handoff__countries="44",
+            handoff__callback_ring_s="30",
         ) as bot,
     ):
-        await bot.wait_event("worker_ready", 2)
-        store = ask(folder)
+        await two_workers_ready(bot)
+        store = ask_callback(folder)
         ringing = await mobile.wait_call(timeout_s=30)
         assert ringing.invite.uri.startswith(f"sip:{NUMBER}@127.0.0.1")
         for pid in worker_pids(bot):
             os.kill(pid, signal.SIGKILL)
         await ringing.wait_ended(10)
         assert mobile.cancelled == 1
-        unclear = await until(store, "unclear")
-        assert [t.outcome for t in unclear.history] == ["no outcome known"]
-        assert len(mobile.legs) == 1
+        await two_workers_ready(bot)
+        assert store.get(1).state == "calling" and len(mobile.legs) == 1
+        assert store.give_up_silent(time.time() + 60) == 1  # a minute later, without waiting for it
+        assert [t.outcome for t in store.get(1).history] == ["no outcome known"]
 
         mobile.options.ring_ms = 100
         assert store.again(1, 0.0)

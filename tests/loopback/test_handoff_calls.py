@@ -17,11 +17,15 @@ from sip_test_harness import g711 as harness_g711
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
 from tests.loopback.bot_program import running_bot
 from tests.ports import free_port
+from voicebot.handoff.callback_store import CallbackStore
+from voicebot.handoff.context import ContextTurn, HandoffContext
+from voicebot.handoff.queue_store import HandoffStore
 from voicebot.handoff.user_to_user import decode_fields
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
 CALLER_HZ, AGENT_HZ = 1800, 2600  # neither is in the hold music
+NUMBER = "+442071838750"
 
 PLAN = """
 version: 1
@@ -64,7 +68,7 @@ flows:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def bot(tmp_path_factory):
     folder = tmp_path_factory.mktemp("handoff")
-    port = free_port()
+    port, trunk_port = free_port(), free_port()
     (folder / "plan.yaml").write_text(PLAN.replace("PORT", str(port)))
     async with running_bot(
         folder / "var",
@@ -73,8 +77,10 @@ async def bot(tmp_path_factory):
         asr__engine="fake",
         tts__engine="tone",
         handoff__accept_timeout_s="2",
+        handoff__callback_trunk=f"127.0.0.1:{trunk_port}",
+        handoff__countries="44",
     ) as running:
-        running.agent_port = port
+        running.agent_port, running.trunk_port = port, trunk_port
         # The standby worker loads its models meanwhile; on two cores the first call would feel it.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(40):
@@ -378,7 +384,51 @@ async def test_attended_with_a_telephone_that_refuses_stays_in_the_bridge(bot):
     assert rows(bot)[-1][1] == "bridged"
 
 
-@pytest.mark.long
+def ask_callback(folder):
+    """As a waiting caller does by keys; see the unit tests of that."""
+    context = HandoffContext(
+        handoff_id="h000000000001",
+        call_id="c000000000001",
+        called="bank",
+        queue="desk",
+        summary="The caller asked for a person.",
+        turns=(ContextTurn(who="caller", text="about my mortgage"),),
+    )
+    HandoffStore(folder).join(context, priority="normal", now_s=0.0)
+    HandoffStore(folder).end(context.handoff_id, "returned", "asked to be called back", 0)
+    store = CallbackStore(folder)
+    store.ask(context.handoff_id, NUMBER, "desk")
+    return store
+
+
+async def test_somebody_is_called_back_and_put_through(bot):
+    """Ring, answer, words, the key 1, a colleague who knows the first call; audio both ways; one INVITE."""
+    mobile_options = AgentOptions(port=bot.trunk_port, ring_ms=100, user="mobile")
+    async with ScriptedAgent(mobile_options) as mobile, agent(bot, ring_ms=50) as desk:
+        store = ask_callback(bot.data_dir)
+        leg = await mobile.wait_call()
+        assert leg.invite.uri.startswith(f"sip:{NUMBER}@127.0.0.1")
+        await leg.wait_bot_audible(10, since_ns=0)
+        await leg.press("1")
+        colleague = await desk.wait_call()
+        await colleague.wait_bot_audible(10, since_ns=0)
+        await colleague.press("1")
+        both = asyncio.gather(leg.say(tone(CALLER_HZ, 3)), colleague.say(tone(AGENT_HZ, 3)))
+        await wait_tone(colleague, CALLER_HZ, 0, 10)
+        await wait_tone(leg, AGENT_HZ, 0, 10)
+        await both
+        await colleague.hang_up()
+        await leg.wait_ended(10)
+        sip_call_id = leg.call_id
+        assert len(mobile.legs) == 1
+    done = store.get(1)
+    assert (done.state, done.done_by) == ("done", "the bot")
+    assert [(t.outcome, t.code) for t in done.history] == [("answered", 200)]
+    state, outcome, _, _, known = rows(bot)[-1]
+    assert (state, outcome) == ("over", "bridged") and "about my mortgage" in known
+    assert (await bot.record_of(sip_call_id))["caller"] == NUMBER
+
+
 async def test_a_full_edge_refers_the_caller_instead(bot):
     """Four dialogs are all there are: three other callers, and the colleague cannot be dialled."""
     async with contextlib.AsyncExitStack() as others:

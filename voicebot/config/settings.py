@@ -15,6 +15,7 @@ from voicebot.config.echo_settings import EchoSettings, EchoTriggerSettings
 from voicebot.config.section import Section as _Section
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+CountryCode = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}$")]
 
 
 def _network(text: str) -> str:
@@ -533,7 +534,7 @@ class HandoffSettings(_Section):
         description="keys by which the colleague gives the caller back to the bot; empty: none",
     )
     accept_timeout_s: float = Field(15.0, gt=0, description="from the end of the brief to the digit")
-    countries: tuple[str, ...] = Field((), description="E.164 country codes that may be called")
+    countries: tuple[CountryCode, ...] = Field((), description="E.164 country codes that may be called")
     home_country: str = Field("", description="country code of numbers that begin with 0")
     verified_by: tuple[str, ...] = Field(
         ("check_passcode",), description="tools whose success identifies the caller"
