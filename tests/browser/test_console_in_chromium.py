@@ -13,7 +13,8 @@ from tests.browser.chromium import chromium, chromium_path
 from tests.browser.console_program import log_in, running_console
 from tests.ports import free_port
 from tests.unit.console_kit import XSS, XSS_ATTRIBUTE, context, write_call
-from voicebot.config.settings import LinkSettings
+from voicebot.config.settings import HandoffSettings, LinkSettings, SipSettings
+from voicebot.handoff.callback_store import CallbackStore
 from voicebot.handoff.queue_store import HandoffStore
 from voicebot.telemetry.live_feed import LivePort
 
@@ -113,7 +114,16 @@ async def test_an_agent_accepts_a_waiting_caller(tmp_path, worker, monkeypatch):
         summary="Identification failed. It is about block card. Known: account 12345678.",
     )
     store.join(tidy, priority="high")
-    async with running_console(tmp_path, monkeypatch) as base, chromium(tmp_path / "profile") as page:
+    callbacks = CallbackStore(tmp_path)
+    callbacks.ask("h3", "+442071838750", "general")
+    places = {
+        "sip": SipSettings(allow_outgoing=True),
+        "handoff": HandoffSettings(callback_trunk="127.0.0.1"),
+    }
+    async with (
+        running_console(tmp_path, monkeypatch, **places) as base,
+        chromium(tmp_path / "profile") as page,
+    ):
         await page.size(1280, 800)
         await log_in(page, base)
         worker.publish(started("c1"))
@@ -138,6 +148,11 @@ async def test_an_agent_accepts_a_waiting_caller(tmp_path, worker, monkeypatch):
         (command,) = [c for c in worker.commands if c.get("command") == "accept"]
         assert (command["call"], command["uri"]) == ("c2", "sip:ann@127.0.0.1:5999")
         await page.until("document.getElementById('waiting').textContent.includes('with supervisor')")
+        await page.run("document.querySelector('#callbacks button').click()")  # Call now
+        async with asyncio.timeout(5):
+            while not callbacks.get(1).pressed:
+                await asyncio.sleep(0.02)
+        await page.until("document.getElementById('callbacks').textContent.includes('+442071838750')")
         assert page.errors == []
 
 

@@ -137,6 +137,7 @@ def waiting_public(row: HandoffRow, now_s: float, position: int) -> Event:
         "state": row.state,
         "position": position,
         "waited_s": int(row.waited_s(now_s)),
+        "taken_for_s": int(now_s - row.taken_s) if row.taken_s is not None else 0,
         "taken_by": row.taken_by,
         "note": row.note,
         "caller": context.caller,

@@ -41,7 +41,7 @@ class Pages:
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
         )
-        self._templates.filters["clock"] = _clock
+        self._templates.filters |= {"clock": _clock, "day_time": _day_time, "plain": _plain}
 
     async def login_form(self, request: Request) -> Response:
         """Where everybody begins."""
@@ -156,6 +156,14 @@ class Pages:
     def _render(self, template: str, *, status: int = 200, **values: Any) -> Response:
         text = self._templates.get_template(template).render(**values)
         return HTMLResponse(text, status)
+
+
+def _day_time(utc_text: str) -> str:
+    return f"{utc_text[:19].replace('T', ' ')} UTC"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _clock(at_ms: int) -> str:

@@ -11,7 +11,8 @@ function act(path, label, kind = "") {
 }
 
 function card(w) {
-  const wait = element("span", { class: "wait" }, clock(w.waited_s));
+  const seconds = w.state === "waiting" ? w.waited_s : w.taken_for_s;
+  const wait = element("span", { class: "wait" }, clock(seconds));
   const base = `/api/handoffs/${encodeURIComponent(w.handoff_id)}`;
   const buttons = element("p", { class: "row" });
   if (may("agent")) {
@@ -36,11 +37,14 @@ function card(w) {
       element("span", { class: w.urgency === "high" ? "badge high" : "badge" }, `urgency ${w.urgency}`),
       element("span", { class: w.verified === "yes" ? "badge good" : "badge" }, w.verified === "yes" ? "identified" : "not identified"),
       element("span", { class: "badge" }, w.state === "waiting" ? "waits " : `${w.state} `, wait),
+      ...(w.state === "waiting" ? [] : [element("span", { class: "badge" }, `waited ${clock(w.waited_s)}`)]),
       ...(w.taken_by ? [element("span", { class: "badge" }, `with ${w.taken_by}`)] : []),
     ),
     element("p", {}, w.summary),
     ...(w.note ? [element("p", {}, element("strong", {}, "Note: "), w.note)] : []),
-    element("details", {}, element("summary", {}, "Last words"), element("ol", { class: "transcript" }, ...w.turns.map((t, n) => line({ turn: n, ...t })))),
+    element("details", {}, element("summary", {}, "Last words, and what was done"),
+      element("ol", { class: "transcript" }, ...w.turns.map((t, n) => line({ turn: n, ...t }))),
+      element("ul", { class: "rows" }, ...w.actions.map((a) => element("li", {}, `${clock(a.at_ms / 1000)} ${a.tool.replaceAll("_", " ")}: ${a.outcome}`)))),
     buttons,
   );
   if (may("supervisor")) {
@@ -49,7 +53,7 @@ function card(w) {
     node.append(element("p", { class: "row" }, element("label", { for: id }, "Whisper note"), text,
       element("button", { onclick: async () => { if (await post(`${base}/note`, { text: text.value })) refresh(); } }, "Send")));
   }
-  return { node, wait, w, at: Date.now() };
+  return { node, wait, seconds, at: Date.now() };
 }
 
 let conversation = null;
@@ -104,6 +108,7 @@ async function refresh() {
   const { waiting, callbacks, agents, places_calls } = await get("/api/waiting");
   const typing = document.activeElement && home.contains(document.activeElement) && document.activeElement.tagName === "INPUT";
   if (typing && document.activeElement.value) { due = setTimeout(refresh, 1000); return; }
+  waiting.sort((a, b) => (a.state !== "waiting") - (b.state !== "waiting"));
   shown = waiting.map(card);
   home.replaceChildren(...shown.map((s) => s.node));
   document.getElementById("none").hidden = waiting.length > 0;
@@ -118,7 +123,7 @@ function showAgents(agents) {
 }
 
 setInterval(() => {
-  for (const s of shown) s.wait.textContent = clock(s.w.waited_s + (Date.now() - s.at) / 1000);
+  for (const s of shown) s.wait.textContent = clock(s.seconds + (Date.now() - s.at) / 1000);
 }, 1000);
 listen((event) => {
   if (event.event === "agents") showAgents(event.agents);
