@@ -302,7 +302,11 @@ async def test_blind_is_followed_to_the_end_then_bye(bot):
         await call.wait_ended(10)
         (refer,) = call.refers
         assert f"sip:agent@127.0.0.1:{bot.agent_port}" in refer.refer_to
-        assert "x-handoff-id" in {name.lower() for name, _ in refer.headers}
+        headers = {name.lower(): value for name, value in refer.headers}
+        assert "x-handoff-id" in headers
+        inside = unquote(refer.refer_to.split("User-to-User=")[1].split(">")[0])
+        assert decode_fields(inside) == decode_fields(headers["user-to-user"])
+        assert decode_fields(inside)["handoff"] == headers["x-handoff-id"]
         assert call.ended_by == "bot"
     async with asyncio.timeout(5):
         while rows(bot)[-1][0] != "over":

@@ -82,6 +82,18 @@ def test_the_balance_call_by_keypad():
     assert call.ended == "completed"
 
 
+def test_who_comes_back_from_a_handoff_need_not_say_anything_again():
+    """Identified before it: the balance is told at once after it."""
+    call = open_call(transfer_outcome="returned")
+    for keys in ("1", "12345678", "4321"):
+        call.press(keys)
+    said = call.press("0")
+    assert said[-2:] == ["Nobody is free just now.", "Is there anything else?"]
+    said = call.say("yes") + call.say("balance")
+    assert any("forty two pounds" in text for text in said), said
+    assert not any("account number" in text or "passcode" in text for text in said)
+
+
 def test_digits_said_in_two_groups_are_one_number():
     call = open_call()
     call.say("balance")

@@ -9,7 +9,7 @@ from voicebot.core.errors import ProtocolError
 from voicebot.handoff.briefing import MAX_BRIEF_CHARS, spoken_brief, spoken_position
 from voicebot.handoff.context import ContextBuilder, HandoffContext
 from voicebot.handoff.destinations import DestinationRules, classify, refusal
-from voicebot.handoff.hold_music import hold_music
+from voicebot.handoff.hold_music import hold_music, ring_back
 from voicebot.handoff.signing import body_is_genuine, issue_token, sign_body, token_opens
 from voicebot.handoff.user_to_user import (
     decode_fields,
@@ -171,6 +171,15 @@ def test_a_token_opens_one_handoff_for_a_while():
     assert not token_opens(b"key", token.replace("2000", "9000"), "h1", 1000)
     for bad in ("", "h1", "h1.x.y", "h1.²000.z", "h1.2000.é"):
         assert not token_opens(b"key", bad, "h1", 1000)
+
+
+def test_ring_back_rings_twice_in_three_seconds():
+    """400 and 450 Hz, as ITU-T E.180 has it for the United Kingdom."""
+    samples = decode_ulaw(ring_back()).astype(float)
+    loud = [bool(np.abs(piece).max() > 1000) for piece in samples.reshape(-1, 1600)]
+    assert loud == [True, True, False, True, True] + [False] * 10
+    power = np.abs(np.fft.rfft(samples[:3200]))
+    assert {int(bin_ * 2.5) for bin_ in np.argsort(power)[-2:]} == {400, 450}
 
 
 def test_hold_music_is_quiet_and_has_no_seam():

@@ -498,6 +498,9 @@ class HandoffSettings(_Section):
         "sip", description="sip: dial the queue's address; console: wait until somebody accepts there"
     )
     wait_s: float = Field(120.0, gt=0, description="in the console's queue, then the queue is dialled")
+    waiting_sound: Literal["music", "ring_back"] = Field(
+        "music", description="what waiting callers hear"
+    )
     redial_s: float = Field(
         15.0, gt=0, description="a busy queue is called again so much later (outcomes: busy: wait)"
     )

@@ -8,6 +8,8 @@ from voicebot.edge.outgoing_policy import refusal
 from voicebot.edge.peer_text import clean_peer_text
 from voicebot.edge.receive_path import HeardFrame
 from voicebot.edge.signalling import LegEnd
+from voicebot.handoff.user_to_user import HEADER as USER_TO_USER
+from voicebot.handoff.user_to_user import in_refer_to
 from voicebot.link.binary_media import BotAudio
 from voicebot.link.codec import FromWorker
 from voicebot.link.connection import monotonic_us
@@ -204,7 +206,9 @@ class WorkerCommands:
         if leg is not None and leg.sip is not None:
             sent = self._call.sip.transfer_to(leg.sip, message.headers)
         else:
-            sent = self._call.sip.transfer(message.uri, message.headers)
+            # Some desks read what goes along in the REFER itself, others in the URI that they call.
+            uri = in_refer_to(message.uri, message.headers.get(USER_TO_USER, ""))
+            sent = self._call.sip.transfer(f"<{uri}>", message.headers)
         if not sent:
             self._result(message.request, ok=False, reason="REFER could not be sent")
             return

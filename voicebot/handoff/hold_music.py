@@ -1,4 +1,4 @@
-"""Hold music of our own: a slow arpeggio, rendered once; nothing to license, nothing to load."""
+"""What a waiting caller hears: a slow arpeggio of our own, or ring-back; nothing to license or load."""
 
 from functools import cache
 from typing import Final
@@ -17,6 +17,20 @@ _NOTES_HZ: Final = (
     *(349.23, 440.00, 523.25, 440.00),
     *(392.00, 493.88, 587.33, 493.88),
 )
+
+
+RING_HZ: Final = (400.0, 450.0)
+RING_S: Final = ((0.0, 0.4), (0.6, 1.0))  # twice, then silence until three seconds are over
+RING_PERIOD_S: Final = 3.0
+
+
+@cache
+def ring_back() -> bytes:
+    """Three seconds of ring-back as in the United Kingdom (ITU-T E.180): G.711 mu-law, 8 kHz."""
+    time_s = np.arange(int(RING_PERIOD_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    on = np.any([(time_s >= begin) & (time_s < end) for begin, end in RING_S], axis=0)
+    tone = np.sum([np.sin(2 * np.pi * hz * time_s) for hz in RING_HZ], axis=0)
+    return encode_ulaw((on * tone * LEVEL * 32767).astype(np.int16))
 
 
 @cache

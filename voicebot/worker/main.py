@@ -19,7 +19,7 @@ from voicebot.core.errors import SessionStoreError
 from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.manner import PLAIN
 from voicebot.dialogue.program import CompiledDialplan
-from voicebot.handoff.hold_music import hold_music
+from voicebot.handoff.hold_music import hold_music, ring_back
 from voicebot.handoff.llm_summary import Summariser
 from voicebot.link.messages import Originate, Result, Start
 from voicebot.link.server import LinkServer, WorkerLink
@@ -174,7 +174,8 @@ class Worker:
         self, plan: CompiledDialplan, text: str, delivery: Delivery
     ) -> AsyncIterator[bytes]:
         if delivery.voice == HOLD_MUSIC:
-            yield hold_music()
+            music = self.settings.handoff.waiting_sound == "music"
+            yield hold_music() if music else ring_back()
             return
         if not delivery.locale:  # not the plan's own words: its plain voice says them
             delivery = plan.delivery(PLAIN, plan.locale)
