@@ -234,7 +234,7 @@ def test_the_console_lists_them_and_may_have_one_placed(tmp_path):
         assert browser.post("/api/callbacks/1/again", headers=bearer).status_code == 409
     tree = {
         "sip": SipSettings(allow_outgoing=True),
-        "handoff": HandoffSettings(callback_trunk="trunk.example"),
+        "handoff": HandoffSettings(callback_trunk="127.0.0.1:5070"),
     }
     with client(tmp_path, tree=tree) as browser:
         shown = browser.get("/api/waiting", headers=bearer).json()

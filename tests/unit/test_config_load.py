@@ -63,6 +63,11 @@ def test_a_wrong_value_in_the_environment_names_the_variable():
         load_settings(environment={"VOICEBOT_SIP__PORT": "many"})
 
 
+def test_a_trunk_for_call_backs_that_may_not_be_called_is_refused():
+    with pytest.raises(ConfigError, match=r"sbc\.example is not in sip\.outgoing_hosts"):
+        load_settings(environment={"VOICEBOT_HANDOFF__CALLBACK_TRUNK": "sbc.example:5060"})
+
+
 def test_secrets_are_no_settings():
     load_settings(environment={"VOICEBOT_LLM_KEY": "x", "VOICEBOT_SIP_PASSWORD": "y"})
 

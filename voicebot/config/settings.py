@@ -627,3 +627,10 @@ class Settings(_Section):
     metrics: MetricsSettings = MetricsSettings()
     traces: TraceSettings = TraceSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _trunk_may_be_called(self) -> Self:
+        host = self.handoff.callback_trunk.partition(":")[0]
+        if host and host not in self.sip.outgoing_hosts:
+            raise ValueError(f"handoff.callback_trunk: {host} is not in sip.outgoing_hosts")
+        return self

@@ -134,14 +134,18 @@ class Worker:
         settings, plans = self.settings.handoff, self.plans
         if not (settings.callback_trunk and self.settings.sip.allow_outgoing):
             return
-        caller = await asyncio.to_thread(
-            CallbackCaller,
-            self.settings.data_dir,
-            settings,
-            lambda: handoff_rules(self.settings, plans.latest.plan, plans.latest.now()),
-            lambda: queue_rules(settings, plans.latest.plan.source),
-            originate,
-        )
+        try:
+            caller = await asyncio.to_thread(
+                CallbackCaller,
+                self.settings.data_dir,
+                settings,
+                lambda: handoff_rules(self.settings, plans.latest.plan, plans.latest.now()),
+                lambda: queue_rules(settings, plans.latest.plan.source),
+                originate,
+            )
+        except SessionStoreError as error:
+            get_logger().error("callbacks_not_placed", error=str(error))
+            return
         await caller.run()
 
     async def meter(self) -> None:
