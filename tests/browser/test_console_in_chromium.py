@@ -56,6 +56,25 @@ def said(turn, who, text, at_ms):
     return {"event": "said", "call": "c1", "turn": turn, "who": who, "text": text, "at_ms": at_ms}
 
 
+async def unreached(page):
+    """Controls that the Tab key does not reach, or that do not show that they have the focus."""
+    controls = (
+        "[...document.querySelectorAll('a[href],button,input,select,summary')]"
+        ".filter((e) => e.offsetParent && !e.disabled)"
+    )
+    await page.run("window.seen = new Set(); document.activeElement.blur()")
+    for _ in range(await page.run(f"{controls}.length") + 5):
+        for kind in ("keyDown", "keyUp"):
+            await page.send(
+                "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
+            )
+        await page.run(
+            """(() => { const e = document.activeElement;
+              if (getComputedStyle(e).outlineStyle !== 'none') window.seen.add(e); })()"""
+        )
+    return await page.run(f"{controls}.filter((e) => !window.seen.has(e)).map((e) => e.outerHTML)")
+
+
 async def test_words_appear_at_once_and_hostile_texts_stay_texts(tmp_path, worker, monkeypatch):
     """From the worker's event to the page in at most 500 ms; a script in a name is not run."""
     async with running_console(tmp_path, monkeypatch) as base, chromium(tmp_path / "profile") as page:
@@ -140,6 +159,7 @@ async def test_an_agent_accepts_a_waiting_caller(tmp_path, worker, monkeypatch):
         await shot(page, "console-waiting-phone-dark", tmp_path)
         wide = await page.run("document.documentElement.scrollWidth <= window.innerWidth")
         assert wide, "the page is wider than the phone"
+        assert await unreached(page) == []
         await page.run("document.getElementById('sip').value = 'sip:ann@127.0.0.1:5999'")
         await page.run(f"{first}.querySelector('button.primary').click()")
         async with asyncio.timeout(5):
