@@ -204,6 +204,7 @@ class Handoff:
         self._accepting = False
         self._resuming = False
         self._keys = ""
+        self._told_busy = False
         self._last = (0, "no target")
 
     @property
@@ -410,7 +411,9 @@ class Handoff:
             self._last = (403, next((self._may_call(uri) for uri in targets), "no target"))
         if self._plan.busy_waits and self._last[0] in _BUSY and now_ms < self._wait_until_ms:
             self._next_try = 0
-            return self._wait_again(min(now_ms + self._plan.redial_ms, self._wait_until_ms))
+            first, self._told_busy = not self._told_busy, True  # later the place in the queue is told
+            due_ms = min(now_ms + self._plan.redial_ms, self._wait_until_ms)
+            return self._wait_again(due_ms, tell=first)
         if self._plan.voicemail and not self._voicemail and not self._may_call(self._plan.voicemail):
             self._voicemail = self._skip_brief = True
             return self._dial((self._plan.voicemail,), now_ms)
@@ -418,10 +421,10 @@ class Handoff:
         person_missing = code in _NO_ANSWER | _BUSY | _DECLINED - {403}
         return self._finish("returned" if person_missing else "failed", code, reason)
 
-    def _wait_again(self, until_ms: float) -> list[Command]:
+    def _wait_again(self, until_ms: float, *, tell: bool = True) -> list[Command]:
         self._due_ms = until_ms
         self._stage = Stage.WAITING
-        return [StageChanged(Stage.WAITING, self._last[1], again=True), *self._hold()]
+        return [StageChanged(Stage.WAITING, self._last[1], again=tell), *self._hold()]
 
     def _dial(self, targets: tuple[str, ...], now_ms: float) -> list[Command]:
         self._briefed = False
