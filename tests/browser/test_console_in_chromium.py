@@ -192,9 +192,11 @@ async def test_a_hundred_waiting_callers_leave_the_page_responsive(tmp_path, wor
               for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
             }).observe({ type: 'longtask' }); 0"""
         )
+        await page.run("document.querySelector('#waiting details').open = true")
         for _ in range(3):
             worker.publish({"event": "queue"})
             await asyncio.sleep(0.6)
+        assert await page.run("document.querySelector('#waiting details').open"), "folded by a redraw"
         assert await page.run("window.longest") < 300
 
 

@@ -56,6 +56,20 @@ function card(w) {
   return { node, wait, seconds, at: Date.now() };
 }
 
+// A card in which nothing but the time has changed stays: what is unfolded, focused or half typed in it too.
+function kept(old, w) {
+  const { waited_s, taken_for_s, ...rest } = w;
+  const content = JSON.stringify(rest);
+  if (old && old.content === content) {
+    old.seconds = w.state === "waiting" ? waited_s : taken_for_s;
+    old.at = Date.now();
+    return old;
+  }
+  const made = { ...card(w), id: w.handoff_id, content };
+  if (old) made.node.querySelector("details").open = old.node.querySelector("details").open;
+  return made;
+}
+
 let conversation = null;
 
 async function takeHere(w, base) {
@@ -109,8 +123,10 @@ async function refresh() {
   const typing = document.activeElement && home.contains(document.activeElement) && document.activeElement.tagName === "INPUT";
   if (typing && document.activeElement.value) { due = setTimeout(refresh, 1000); return; }
   waiting.sort((a, b) => (a.state !== "waiting") - (b.state !== "waiting"));
-  shown = waiting.map(card);
-  home.replaceChildren(...shown.map((s) => s.node));
+  const before = new Map(shown.map((s) => [s.id, s]));
+  shown = waiting.map((w) => kept(before.get(w.handoff_id), w));
+  const same = shown.length === home.children.length && shown.every((s, n) => home.children[n] === s.node);
+  if (!same) home.replaceChildren(...shown.map((s) => s.node));
   document.getElementById("none").hidden = waiting.length > 0;
   document.getElementById("callbacks").replaceChildren(...callbacks.map((c) => callback(c, places_calls)));
   document.getElementById("no-callbacks").hidden = callbacks.length > 0;
