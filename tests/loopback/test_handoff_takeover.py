@@ -86,4 +86,5 @@ async def test_a_busy_desk_a_dead_worker_a_talk_and_another_dead_worker(tmp_path
                     await asyncio.sleep(0.05)
         ((state, outcome, *_),) = rows(bot)
         assert (state, outcome) == ("over", "bridged")
+        await bot.record_of(call.call_id, 30)
         assert len(bot.records()) == 1
