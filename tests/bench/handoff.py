@@ -15,8 +15,9 @@ from pathlib import Path
 from sip_test_harness import Caller, CallerOptions
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
 from tests.bench.rows import at_most, percentile, write
-from tests.loopback.bot_program import free_port, running_bot
+from tests.loopback.bot_program import running_bot
 from tests.loopback.test_handoff_calls import AGENT_HZ, CALLER_HZ, PLAN, tone, wait_tone
+from tests.ports import free_port
 
 
 async def one(bot, port):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
-from tests.loopback.bot_program import free_port, running_bot
+from tests.loopback.bot_program import running_bot
 from tests.loopback.takeover_kit import two_workers_ready
 from tests.loopback.test_handoff_calls import (
     AGENT_HZ,
@@ -19,6 +19,7 @@ from tests.loopback.test_handoff_calls import (
     tone,
     wait_tone,
 )
+from tests.ports import free_port
 from voicebot.handoff.queue_store import HandoffStore
 
 pytestmark = [pytest.mark.loopback, pytest.mark.long, pytest.mark.timeout(300)]

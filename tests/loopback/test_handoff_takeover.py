@@ -8,9 +8,10 @@ import pytest
 from sip_test_harness import Caller, CallerOptions
 from sip_test_harness.clock import now_ns
 from sip_test_harness.scripted_agent import AgentOptions, ScriptedAgent
-from tests.loopback.bot_program import free_port, running_bot
+from tests.loopback.bot_program import running_bot
 from tests.loopback.takeover_kit import kill, serving_pid, two_workers_ready
 from tests.loopback.test_handoff_calls import AGENT_HZ, CALLER_HZ, PLAN, rows, tone, wait_tone
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.loopback, pytest.mark.long, pytest.mark.timeout(400)]
 

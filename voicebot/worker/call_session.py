@@ -253,7 +253,8 @@ class CallSession:
     async def _take_over(self, start: Start) -> None:
         """A call that another worker began goes on from what that one stored; else it begins anew."""
         if start.resume is None:
-            await self._offer_to_go_on(start)
+            if start.originated is None:  # somebody whom we call has not rung back
+                await self._offer_to_go_on(start)
             return
         state = await self._journal.taken_over(start)
         if state is not None:
