@@ -521,5 +521,191 @@ WORD_CLASSES: Final[dict[str, str]] = {
         "approved approval been_approved accepted_yet gone_through status_of request_status did_my "
         "has_my time_off_request vacation_request"
     ),
+    "where_am_i": (
+        "where_am_i where_i_am my_location current_location my_position located_right_now what_street "
+        "which_city_am what_city_am what_town_am where_exactly"
+    ),
+    "tell_others": (
+        "let_my send_my tell_my share_my give_my inform_my with_my to_my my_wife my_friend my_mom "
+        "my_boss my_brother my_sister"
+    ),
+    "call_someone": (
+        "call dial phone ring give_a_call make_a_call place_a_call call_up on_the_line "
+        "get_on_the_phone connect_me"
+    ),
+    "call_me": "call_me refer_to_me address_me know_me_as my_name_is i_go_by name_is_now",
+    "call_you": (
+        "call_you name_you refer_to_you your_new_name rename_you your_name_is you_are_now answer_to "
+        "respond_to"
+    ),
+    "my_name": (
+        "my_name who_am_i do_you_know_me name_do_you_have know_my_name call_me_what you_call_me "
+        "i_am_called"
+    ),
+    "your_name": (
+        "your_name who_are_you what_are_you_called you_go_by should_i_call_you do_you_have_a_name "
+        "what_do_i_call_you can_i_call_you may_i_call_you call_you_by are_you_called"
+    ),
+    "improve_score": (
+        "improve_my raise_my increase_my build_my boost_my better_my fix_my make_my_credit "
+        "get_my_credit higher_credit good_credit"
+    ),
+    "have_to_do": (
+        "to_do have_to_do need_to_do supposed_to_do left_to_do do_today tasks task chore duties"
+    ),
+    "buy_again": (
+        "reorder order_more buy_more need_more running_out run_out low_on get_more purchase_more "
+        "place_an_order"
+    ),
+    "in_stock": "run_out out_of left do_i_have have_enough any_left",
+    "appliance": (
+        "lights light lamp fan heater thermostat tv television stove oven coffee_maker vacuum blinds"
+    ),
+    "turn": "turn_on turn_off switch_on switch_off turn_down turn_up power shut_off dim set_the",
+    "how_far": (
+        "how_far how_many_miles distance_between distance_to far_is far_away how_many_blocks "
+        "how_close miles_from"
+    ),
+    "how_get_there": (
+        "how_do_i_get how_to_get best_way way_to get_there fastest_way directions_to navigate_to "
+        "take_me_to route_to drive_to walk_to nearest closest"
+    ),
+    "travel_time": (
+        "how_long_will_it_take how_long_to_get time_to_get will_it_take_to travel_time commute "
+        "take_to_drive"
+    ),
+    "greeting_words": (
+        "hello hi hey greetings good_morning good_afternoon good_evening how_are_you how_have_you "
+        "what_is_up how_is_it how_is_your"
+    ),
+    "small_talk": (
+        "how_are_you how_is_your_day how_have_you_been what_is_up how_is_life are_you_well "
+        "feeling_today doing_today"
+    ),
+    "made_of": (
+        "ingredients what_is_in what_goes contain contains included need_for_making components "
+        "required_for"
+    ),
+    "how_make": (
+        "how_do_you_make how_do_i_make how_to_make how_to_cook how_do_you_cook recipe make_a "
+        "teach_me_to_make prepare"
+    ),
+    "how_long_cook": (
+        "how_long_should_i_cook how_long_to_bake how_many_minutes cook_for bake_for cooking_time "
+        "how_long_do_i how_long_should how_long_does_it_take_to_cook boil_for in_the_oven"
+    ),
+    "safe_food": (
+        "still_good still_safe go_bad gone_bad expired how_long_does how_long_can last_in keep_for "
+        "okay_to_eat safe_to_eat out_of_date"
+    ),
+    "healthy": (
+        "healthy nutrition nutritional protein fat sodium sugar carbs vitamins fiber nutrients "
+        "how_healthy healthy_is good_for_you"
+    ),
+    "account_info": "routing_number account_number sort_code bank_number",
+    "approve_credit": (
+        "application applied apply approved approval card_application credit_card_application heard_back"
+    ),
+    "where_is_it": (
+        "where_is find_my locate_my where_did_i have_you_seen lost_my misplaced_my cannot_find "
+        "track_down help_me_find"
+    ),
+    "when_arrive": (
+        "when_will when_does when_is expect arrive get_here be_here show_up expected delivered "
+        "on_its_way"
+    ),
+    "reschedule": "reschedule move postpone push_back change_the_date delay shift rearrange",
+    "free_time": (
+        "am_i_free am_i_busy anything_planned have_anything plans available booked busy free "
+        "what_do_i_have going_on planned"
+    ),
+    "event": (
+        "party birthday appointment meeting dinner event conference wedding game concert dentist "
+        "doctor interview practice lesson class recital"
+    ),
+    "calendar_do": (
+        "add_to_my_calendar put_on_my_calendar on_my_calendar my_calendar my_schedule to_my_schedule "
+        "from_my_calendar off_my_calendar"
+    ),
+    "remind_what": (
+        "my_reminders reminders what_did_i_need what_was_i_supposed supposed_to_remember "
+        "do_i_need_to_remember what_do_i_need"
+    ),
+    "speak_language": (
+        "speak talk respond answer reply switch_to change_to set_your use in_spanish in_english language"
+    ),
+    "how_say": (
+        "how_do_you_say how_do_i_say how_would_you_say what_is_the_word word_for say_in translate_to "
+        "what_does mean_in how_to_say what_do_you_say"
+    ),
+    "income_words": (
+        "my_income my_salary my_wage my_earnings how_much_do_i_make how_much_do_i_earn my_pay "
+        "make_per_year make_an_hour annual_income"
+    ),
+    "get_paid": (
+        "get_paid payday paid_next paid_last next_paycheck pay_period when_do_i_get_paid "
+        "last_paycheck direct_deposited"
+    ),
+    "owe_bill": "how_much_is_my how_much_do_i_owe owe_on my_bill bill_total total_on",
+    "bill_when": (
+        "when_is_my when_do_i_have_to_pay due_date bill_due when_do_i_need_to_pay pay_by last_day_to_pay"
+    ),
+    "pay_now": "pay_my pay_the pay_off make_a_payment take_care_of_my settle_my",
+    "vacation_used": (
+        "have_i_used have_i_taken used_so_far taken_so_far i_have_used days_used how_many_days_have "
+        "did_i_use"
+    ),
+    "vacation_left": (
+        "do_i_have_left have_i_left left remaining how_much_vacation how_many_days_do balance "
+        "still_have_left days_do_i_have"
+    ),
+    "vacation_ask": (
+        "request_time_off take_time_off request_vacation put_in_for like_to_take days_off request_off "
+        "need_off want_off ask_for_time"
+    ),
+    "cost_trip": "how_much_does how_much_is how_much_would how_much_will cost_to price_of",
+    "reservation_change": (
+        "cancel_my_reservation cancel_reservation cancel_my_table no_longer_need_reservation call_off_my"
+    ),
+    "meal_idea": (
+        "what_should_i_eat what_should_i_make what_should_i_cook dinner_idea meal_idea "
+        "what_can_i_make something_to_eat suggest_a_meal what_to_cook hungry"
+    ),
+    "place_eat": (
+        "where_can_i_eat where_should_i_eat good_place_to_eat place_to_get best_place_to_eat "
+        "nearest_restaurant restaurants_near good_restaurants find_me_a_restaurant"
+    ),
+    "tourist_what": (
+        "what_to_do things_to_see what_can_i_do what_is_there_to_do what_should_i_see places_to_go "
+        "fun_in interesting_places"
+    ),
+    "safety": (
+        "safe is_it_safe travel_alert travel_advisory alerts_for dangerous any_alerts safety_concerns"
+    ),
+    "going_trip": (
+        "i_am_going i_will_be i_am_traveling i_will_be_traveling going_on_a_trip leaving_for "
+        "heading_to i_am_visiting be_out_of"
+    ),
+    "company": "company business organization firm corporation employer",
+    "song_now": (
+        "what_song name_of_this_song song_is_this this_song song_playing who_sings title_of_this "
+        "called_song what_is_playing who_is_this_by artist_of_this"
+    ),
+    "song_add": (
+        "add_this_song add_to_my_playlist to_my_playlist to_playlist put_this_song this_song_to"
+    ),
+    "spell_word": (
+        "how_do_you_spell how_do_i_spell how_is_spelled spelling_of spell correct_spelling "
+        "right_way_to_spell"
+    ),
+    "define_word": "what_does mean definition_of define meaning_of what_is_the_meaning what_is_a",
+    "calc": (
+        "what_is square divided times plus minus add subtract multiply sum percent how_much_is number"
+    ),
+    "recall_last": "last most_recent latest previous time_i when_was_my when_did_i ago",
+    "need_service": (
+        "need_to_take schedule_a book_a bring_in car_in looked_at set_up_an appointment_for "
+        "make_an_appointment tune"
+    ),
 }
 """Group to words."""
