@@ -14,6 +14,7 @@ from tests.ports import free_port, free_port_range
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 90
+MOST_WORKERS = 16  # they and the standbys listen on ports in a row
 OFFICE_HOURS = "2026-11-18T11:00:00+00:00"  # a Wednesday: the samples are open, whenever the tests run
 
 
@@ -79,7 +80,7 @@ async def running_bot(data_dir, **settings):
     rtp = free_port_range(32)
     chosen = {
         "sip__port": free_port(),
-        "link__port": free_port(socket.SOCK_STREAM),
+        "link__port": free_port_range(MOST_WORKERS, socket.SOCK_STREAM),
         "rtp__port_min": rtp,
         "rtp__port_max": rtp + 31,
         "sip__shed_when_late_ms": 0,  # the machine that tests is often overloaded

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -226,6 +227,52 @@ async def test_a_takeover_sees_what_the_dead_worker_had_acknowledged(tmp_path, s
     assert list((await store.load("s1")).turns) == [0, 1]
     await store.close()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_fencing_the_dead_worker_out_keeps_what_it_had_acknowledged(tmp_path, sick):
+    """A takeover opens the session with its lease before it loads; both calls of the dead worker come at once.
+
+    Found by random kills: the store refused the journal's entries as stale, and the second call did not wait.
+    """
+    store = JournalledSessionStore(sick, tmp_path)
+    await store.start()
+    dead = Journal.create(tmp_path)
+    for session in ("s1", "s2"):
+        await store.open_session(SessionRecord(session_id=session, call_id=session))
+        for n in range(20):
+            dead.append(AppendTurn(session_id=session, turn=n, record=said(str(n))))
+    os.close(dead._descriptor)
+
+    async def take_over(session):
+        await store.open_session(SessionRecord(session_id=session, call_id=session), lease=1)
+        return len((await store.load(session)).turns)
+
+    assert await asyncio.gather(take_over("s1"), take_over("s2")) == [20, 20]
+    assert store.statistics.stale_writes == 0
+    await store.close()
+
+
+def process_that_is_gone():
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+async def test_a_journal_that_another_worker_adopts_is_waited_for(tmp_path, sick):
+    """The calls of a dead worker go to two others; one has its journal, the other must not fence it out."""
+    store = JournalledSessionStore(sick, tmp_path)
+    await store.start()
+    path = tmp_path / f"journal-{process_that_is_gone()}-00.jsonl"
+    path.write_bytes(b"")
+    adopter = os.open(path, os.O_RDWR)
+    fcntl.flock(adopter, fcntl.LOCK_EX)
+    opening = asyncio.create_task(store.open_session(RECORD, lease=1))
+    await asyncio.sleep(0.05)
+    assert not opening.done()
+    path.unlink()
+    await opening
+    os.close(adopter)
+    await store.close()
 
 
 async def test_what_is_left_at_the_end_waits_for_the_next_start(sick, tmp_path, monkeypatch):

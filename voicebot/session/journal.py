@@ -132,6 +132,15 @@ class Journal:
             found.append(cls(path, descriptor))
         return sorted(found, key=lambda journal: journal.written_ns)
 
+    @staticmethod
+    def of_dead(folder: Path) -> set[Path]:
+        """Journals whose processes are gone: who has adopted them deletes them once they are written."""
+        return {
+            path
+            for path in folder.glob("journal-*.jsonl")
+            if not Path("/proc", path.name.split("-")[1]).exists()
+        }
+
     @property
     def empty(self) -> bool:
         """Whether everything has been taken back."""

@@ -70,6 +70,7 @@ class JournalledSessionStore:
         self._planned: dict[str, Effect] = {}
         self._replay: asyncio.Task[None] | None = None
         self._inner_started = False
+        self._adopting = asyncio.Lock()
         self.statistics = JournalStatistics()
         self._pending = PendingWrites(folder, self.statistics)
 
@@ -107,6 +108,8 @@ class JournalledSessionStore:
 
     async def open_session(self, record: SessionRecord, *, lease: int = 0) -> None:
         """See ``SessionStore``."""
+        if lease:  # a takeover: after this the store refuses what the worker before has acknowledged
+            await self._adopt_journals()
         await self._write(OpenSession(record=record, lease=lease))
 
     async def append_turn(
@@ -193,9 +196,13 @@ class JournalledSessionStore:
 
     async def _adopt_journals(self) -> None:
         """Whoever takes a session over needs what the one before has acknowledged."""
-        if await self._pending.adopt():
+        async with self._adopting:
+            await self._pending.adopt()
+        if self._pending.adopted:
+            # Also when another call adopted them: all calls of a dead worker come at the same moment.
             replay = self._start_replay()
             await asyncio.wait({replay}, timeout=READ_LIMIT_MS / 1000)
+        await self._pending.wait_for_other_adopters(READ_LIMIT_MS / 1000)
 
     async def _write(self, entry: Entry) -> bool | None:
         """The store's answer; None when the journal took the entry."""

@@ -16,6 +16,7 @@ from voicebot.session.journal import Entry, Journal
 
 JOURNAL_LIMIT_MS: Final = 10
 MAX_IN_MEMORY: Final = 10_000
+ADOPTERS_LOOK_S: Final = 0.01
 
 T = TypeVar("T")
 
@@ -70,15 +71,27 @@ class PendingWrites:
         except OSError as error:
             raise SessionStoreError(f"{self._folder}: {error}") from error
 
-    async def adopt(self) -> bool:
-        """Adopt what processes that have died meanwhile left; whether there was any."""
+    @property
+    def adopted(self) -> bool:
+        """Whether there are journals of other processes that have not been written to their end."""
+        return len(self._journals) > 1
+
+    async def adopt(self) -> None:
+        """Adopt what processes that have died meanwhile left."""
         try:
-            found = await self._on_thread(lambda: Journal.adopt(self._folder))
+            self._journals[:0] = await self._on_thread(lambda: Journal.adopt(self._folder))
         except OSError as error:
             structlog.get_logger().error("session_journal_failed", error=str(error))
-            return False
-        self._journals[:0] = found
-        return bool(found)
+
+    async def wait_for_other_adopters(self, limit_s: float) -> None:
+        """While another process writes what a dead one left: the calls of that one may go to several."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limit_s
+        while loop.time() < until_s:
+            of_dead = await self._on_thread(lambda: Journal.of_dead(self._folder))
+            if of_dead.issubset(journal.path for journal in self._journals):
+                return
+            await asyncio.sleep(ADOPTERS_LOOK_S)
 
     async def put(self, entry: Entry) -> None:
         """Append; returns once it is in the file, or after 10 ms."""

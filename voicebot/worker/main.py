@@ -15,7 +15,7 @@ from voicebot.asr.pool import RecogniserPool
 from voicebot.asr.protocol import RecogniserFactory
 from voicebot.config.settings import HandoffSettings, Settings
 from voicebot.core.delivery import Delivery
-from voicebot.core.errors import SessionStoreError
+from voicebot.core.errors import ConfigError, SessionStoreError
 from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.manner import PLAIN
 from voicebot.dialogue.program import CompiledDialplan
@@ -296,6 +296,14 @@ async def run_worker(settings: Settings) -> None:
             load=lambda: worker.load.load,
         )
         health = unless_shared(settings.metrics, lambda: "stopping" if stop.is_set() else "")
+        try:
+            await server.start()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on tcp {link.host}:{link.port} ({error.strerror}); is another program "
+                "using the port? Workers and standbys take ports in a row.",
+                key="link.port",
+            ) from error
         async with server, health:
             metrics.WORKERS_READY.set(1)
             get_logger().info("worker_ready", host=link.host, port=link.port)
