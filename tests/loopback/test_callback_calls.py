@@ -51,7 +51,9 @@ async def until(store, state, limit_s=60):
 
 
 async def test_called_back_once_whatever_dies_and_both_hear_each_other(tmp_path):
-    """The worker dies while it rings: no second call. A person orders one: ring, answer, key, bridge."""
+    """The worker dies while it rings: no second call. A person orders one, and its worker dies in the talk:
+    the next one goes on with it, the key puts him through, the colleague knows what the first call was about.
+    """
     desk_port, trunk_port = free_port(), free_port()
     (tmp_path / "plan.yaml").write_text(PLAN.replace("PORT", str(desk_port)))
     folder = tmp_path / "var"
@@ -87,6 +89,8 @@ async def test_called_back_once_whatever_dies_and_both_hear_each_other(tmp_path)
         leg = await mobile.wait_call(1, timeout_s=30)
         await leg.wait_bot_audible(20, since_ns=0)
         await leg.wait_bot_silent(600, 30, since_ns=0)
+        os.kill(bot.events("call_started")[-1]["pid"], signal.SIGKILL)
+        await bot.wait_event("call_taken_over", 1, 30)
         await leg.press("1")
         colleague = await desk.wait_call(timeout_s=20)
         await colleague.wait_bot_audible(20, since_ns=0)
