@@ -388,10 +388,10 @@ async def test_attended_with_a_telephone_that_refuses_stays_in_the_bridge(bot):
     assert rows(bot)[-1][1] == "bridged"
 
 
-def ask_callback(folder):
+def ask_callback(folder, handoff_id="h000000000001"):
     """As a waiting caller does by keys; see the unit tests of that."""
     context = HandoffContext(
-        handoff_id="h000000000001",
+        handoff_id=handoff_id,
         call_id="c000000000001",
         called="bank",
         queue="desk",
@@ -434,11 +434,20 @@ async def test_somebody_is_called_back_and_put_through(bot):
 
 
 async def test_a_full_edge_refers_the_caller_instead(bot):
-    """Four dialogs are all there are: three other callers, and the colleague cannot be dialled."""
+    """Four dialogs are all there are: three other callers, and the colleague cannot be dialled.
+
+    Nobody is called back meanwhile: that needs two.
+    """
     async with contextlib.AsyncExitStack() as others:
         for _ in range(3):
             other = await others.enter_async_context(Caller(bot.uri, CallerOptions(limit_s=60)))
             await other.invite()
+        refused = len(bot.events("call_not_answered"))
+        store = ask_callback(bot.data_dir, "h000000000002")
+        await bot.wait_event("call_not_answered", refused + 1, 15)
+        (asked,) = store.open()
+        assert (asked.tries, asked.history) == (0, ()) or asked.state == "calling"
+        store.done(asked.callback_id, "ann")
         async with caller(bot, refer_status=200) as call:
             await call.press("1")
             await call.wait_ended(15)
