@@ -90,7 +90,7 @@ test: $(DEV_STAMP) ## Set up and pass the tests
 
 test-long: $(DEV_STAMP) ## The long bounded runs, and examples by chance
 	$(BIN)/pytest -m long --timeout 1800 $(ARGS)
-	$(BIN)/pytest tests/property tests/unit -k "fuzz or property" --hypothesis-profile chance $(ARGS)
+	$(BIN)/pytest -m "hypothesis and not long" --hypothesis-profile chance
 
 test-coqui: $(DEV_STAMP) ## The neural voices in a venv of their own (1.8 GB)
 	@test -x .tools/coqui/bin/python || $(UV) venv --quiet --python python3 .tools/coqui

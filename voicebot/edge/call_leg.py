@@ -54,8 +54,9 @@ from voicebot.telemetry.log import get_logger
 
 _STATS_TICKS: Final = 250
 _MOMENT_AFTER_TICKS: Final = 10
-_MOST_REFERENCES: Final = 5  # nothing comes from the caller: the console may still be listening
 """Silence that a lost worker may leave before the caller hears a clip; a warm standby is faster."""
+_MOST_REFERENCES: Final = 5
+"""So many wait for a frame of the caller; when none comes they go alone: the console may listen."""
 _FRAME_US: Final = 20_000
 _SILENCE: Final = b"\xff" * 160
 _EDGE_UTTERANCE: Final = "edge-"
