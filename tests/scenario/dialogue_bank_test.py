@@ -281,6 +281,15 @@ def test_a_tool_asked_again_after_a_takeover_has_the_same_key():
     assert again == first
 
 
+def test_a_worker_that_died_before_it_hung_up_leaves_that_to_the_next():
+    """Found by random kills: the call stood still after its last words, for ever."""
+    call = open_call()
+    call.say("goodbye")
+    taken_over = Conversation.restore(PLAN, FACTS, call.conversation.snapshot())
+    (hang_up,) = of(HangUp, taken_over.resume(unheard=()))
+    assert hang_up.reason == "completed"
+
+
 def test_goodbye_hangs_up_after_the_last_words():
     call = open_call()
     assert call.say("goodbye") == ["Thank you for calling First Bank. Goodbye."]

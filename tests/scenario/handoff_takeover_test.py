@@ -101,3 +101,21 @@ def test_a_takeover_while_one_moment_is_said_dials_once(told):
     assert first_ms(record, Dial) <= ONE_MOMENT_MS + 200
     dials = [e.message for e in record.of(ToEdge) if isinstance(e.message, Dial | Transfer)]
     assert len(dials) == 1
+
+
+def test_a_call_whose_worker_died_during_the_last_words_is_hung_up_after_them():
+    """The next worker says what is left of the goodbye, then hangs up; before, it said nothing for ever."""
+    plan = load_dialplan(
+        "version: 1\nname: t\nroutes: [{ match: { to: ['*'] }, flow: main }]\n"
+        "flows: { main: [{ say: 'Goodbye now.', hangup: done }] }\n"
+    )
+    start = Start(call_id="c1", session_id="s1", called="bank")
+    saved = played(ScriptedCaller(), worker(Conversation(plan, FACTS)), start, 60).of(SaveState)[-1]
+    conversation = Conversation.restore(plan, FACTS, saved.state.conversation)
+    core = worker(conversation)
+    core.take_over(conversation, saved.state)
+    resume = Resume(session_id="s1", generation=1, lease=1)
+    start = Start(call_id="c1", session_id="s1", answered=True, resume=resume)
+    record = played(ScriptedCaller(), core, start, 20_000)
+    assert record.spoken == ["Goodbye now."]
+    assert record.ended_ms is not None

@@ -19,6 +19,7 @@ from voicebot.asr.yes_no import read_yes_no
 from voicebot.dialogue import program
 from voicebot.dialogue.actions import (
     Action,
+    HangUp,
     Speak,
     StopListening,
 )
@@ -85,7 +86,9 @@ class Conversation(Outside):
             self._out.append(StopListening())
             self._transfer_in_time()
             return self._flush()
-        if wait is None:
+        if self._state.over:  # decided, but the last worker may have died before it hung up
+            self._out += [StopListening(), HangUp(reason=self._state.end_reason)]
+        elif wait is None:
             self._run()
         elif wait.kind in {"menu", "slot"}:
             self._ask_again()

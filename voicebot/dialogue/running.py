@@ -199,6 +199,7 @@ class Running(Talking):
     def _hang_up(self, reason: str) -> None:
         self._leave_wait()
         self._state.over = True
+        self._state.end_reason = reason
         self._out += [StopListening(), HangUp(reason=reason)]
 
     def _jump_out(self, block: str) -> None:

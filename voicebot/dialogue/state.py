@@ -87,5 +87,6 @@ class ConversationState(msgspec.Struct):
     language: str = ""
     manner: Manner = CALM
     over: bool = False
+    end_reason: str = ""
     secrets: list[str] = []
     earlier: "ConversationState | None" = None
