@@ -116,16 +116,13 @@ def main() -> None:
                 row("12" if limit else "", f"{per_intent} examples each of {intents} intents", value,
                     "share", limit, not limit or value >= 0.9, f"mean of {draws} draws")
             )  # fmt: skip
-    for r in rows:
-        print(
-            f"{r['figure']:<48} {r['value']:>9.4f} {r['unit']:<6} {r['limit']:<8} {'ok' if r['ok'] else 'MISSED'}"
-        )
     out = Path("var/bench/router.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(rows, indent=1))
 
 
 def row(target, figure, value, unit, limit, ok, note=""):
+    print(f"{figure:<48} {value:>9.4f} {unit:<6} {limit:<8} {'ok' if ok else 'MISSED'}", flush=True)
     return {
         "target": target, "figure": figure, "value": round(float(value), 4), "unit": unit,
         "limit": limit, "ok": bool(ok), "note": note,

@@ -38,6 +38,8 @@ MANY = 40  # intents: from here on the wider network
 LARGE = 2000  # examples: from here on features that occur once are noise
 COMMON = (2, 3)  # so many examples must have a feature then
 VIEWS = (whole_words, meanings_together, meanings, across_words)
+FEW_VIEWS = 3
+"""With few examples: the last view brings little there and takes longest to train."""
 
 
 NONE = ""
@@ -62,7 +64,8 @@ class IntentClassifier:
     Args:
         examples: Utterances per intent.
         out_of_scope: Utterances that are none of them, beside the general ones of ``background``.
-        members: Networks whose scores are averaged; they see the text in the four ways in turn.
+        members: Networks whose scores are averaged; they see the text in the four ways in turn. None
+            chooses by the number of examples.
         epochs: Passes over the examples; None chooses by their number.
         seed: Same seed and examples, same classifier.
     """
@@ -72,7 +75,7 @@ class IntentClassifier:
         examples: Mapping[str, Sequence[str]],
         *,
         out_of_scope: Sequence[str] = (),
-        members: int = len(VIEWS),
+        members: int | None = None,
         epochs: int | None = None,
         seed: int = 1,
     ) -> None:
@@ -81,6 +84,8 @@ class IntentClassifier:
         texts = [text for group in groups.values() for text in group]
         labels = np.array([n for n, group in enumerate(groups.values()) for _ in group])
         large = len(texts) >= LARGE
+        if members is None:
+            members = len(VIEWS) if large else FEW_VIEWS
         self._spaces = tuple(
             FeatureSpace(texts, view, least=COMMON if large else (1, 1)) for view in VIEWS[:members]
         )
