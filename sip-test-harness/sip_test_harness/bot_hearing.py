@@ -35,21 +35,28 @@ class BotHearing:
     """Shares of the caller's speech packets, 0 to 1.
 
     ``dropped``: arrived, but are not in what the bot heard (no jitter buffer, or too short a one).
-    ``holes``: lost packets that became silence in the bot's ears (no concealment).
+    ``holes``: lost packets that became silence in the bot's ears (no concealment). The packets
+    themselves are named by when they were due (ns): ``dropped_ns``, ``holes_ns``, and ``concealed_ns``,
+    which were lost and filled.
     """
 
     dropped: float
     holes: float
     speech_packets: int
     lost_packets: int
+    dropped_ns: tuple[int, ...] = ()
+    holes_ns: tuple[int, ...] = ()
+    concealed_ns: tuple[int, ...] = ()
 
 
-def bot_hearing(sent: Sequence[tuple[RtpPacket, bool]], heard: NDArray[np.int16]) -> BotHearing | None:
+def bot_hearing(
+    sent: Sequence[tuple[RtpPacket, bool, int]], heard: NDArray[np.int16]
+) -> BotHearing | None:
     """Compare.
 
     Args:
-        sent: the caller's packets in the order in which they left, and whether the network
-            delivered each. Audio in packets of 20 ms counts, all else is passed over.
+        sent: the caller's packets in the order in which they left, whether the network delivered
+            each, and when it was due. Audio in packets of 20 ms counts, all else is passed over.
         heard: what the bot heard, 8 kHz; its recording's left channel.
 
     Returns:
@@ -61,7 +68,10 @@ def bot_hearing(sent: Sequence[tuple[RtpPacket, bool]], heard: NDArray[np.int16]
     start = _start(wanted, heard) if len(wanted) >= MIN_BLOCKS else None
     if start is None:
         return None
-    dropped = holes = delivered = lost = 0
+    delivered = 0
+    dropped: list[int] = []
+    holes: list[int] = []
+    concealed: list[int] = []
     for item in speech:
         at = start + item.place
         there = heard[at : at + BLOCK] if at >= 0 else heard[:0]
@@ -70,14 +80,23 @@ def bot_hearing(sent: Sequence[tuple[RtpPacket, bool]], heard: NDArray[np.int16]
         if item.delivered:
             delivered += 1
             # Edges of a concealed gap are cross-faded: a good part of the block has to be there.
-            dropped += bool(np.count_nonzero(there == item.block) < BLOCK // 4)
+            if np.count_nonzero(there == item.block) < BLOCK // 4:
+                dropped.append(item.due_ns)
+        elif np.abs(there.astype(np.int32)).max() <= SILENT_PEAK:
+            holes.append(item.due_ns)
         else:
-            lost += 1
-            holes += bool(np.abs(there.astype(np.int32)).max() <= SILENT_PEAK)
+            concealed.append(item.due_ns)
     if not delivered:
         return None
+    lost = len(holes) + len(concealed)
     return BotHearing(
-        round(dropped / delivered, 4), round(holes / lost, 4) if lost else 0.0, delivered + lost, lost
+        dropped=round(len(dropped) / delivered, 4),
+        holes=round(len(holes) / lost, 4) if lost else 0.0,
+        speech_packets=delivered + lost,
+        lost_packets=lost,
+        dropped_ns=tuple(dropped),
+        holes_ns=tuple(holes),
+        concealed_ns=tuple(concealed),
     )
 
 
@@ -86,13 +105,14 @@ class _Spoken:
     place: int
     block: NDArray[np.int16]
     delivered: bool
+    due_ns: int
 
 
-def _speech(sent: Sequence[tuple[RtpPacket, bool]]) -> list[_Spoken]:
-    stamps = extend([packet.timestamp for packet, _ in sent], 32)
+def _speech(sent: Sequence[tuple[RtpPacket, bool, int]]) -> list[_Spoken]:
+    stamps = extend([packet.timestamp for packet, _, _ in sent], 32)
     return [
-        _Spoken(stamp - stamps[0], g711.decode(packet.payload, packet.payload_type), delivered)
-        for stamp, (packet, delivered) in zip(stamps, sent, strict=True)
+        _Spoken(stamp - stamps[0], g711.decode(packet.payload, packet.payload_type), delivered, due_ns)
+        for stamp, (packet, delivered, due_ns) in zip(stamps, sent, strict=True)
         if packet.payload_type in g711.SILENCE_BYTE
         and len(packet.payload) == BLOCK
         and g711.level_dbfs(packet.payload, packet.payload_type) > g711.AUDIBLE_DBFS

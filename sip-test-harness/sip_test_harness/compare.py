@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sip_test_harness.errors import UsageError
-from sip_test_harness.qa_row import QaRow, summary_of
+from sip_test_harness.judgement import summary_of
+from sip_test_harness.qa_row import QaRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,8 @@ from importlib import resources
 from pathlib import Path
 
 from sip_test_harness.compare import Comparison, compare
-from sip_test_harness.qa_row import QaRow, summary_of
+from sip_test_harness.judgement import summary_of
+from sip_test_harness.qa_row import QaRow
 
 
 def _embedded(content: object) -> str:

@@ -74,7 +74,8 @@ class TurnMeasure:
     keys: first packet of the last key). Negative: the bot answered before the caller had ended.
     ``barge_in_stop_ms``: first caller speech packet sent → last audible bot packet received, when
     the bot was speaking at that moment. ``bot_spoke_at_end``: the bot was still (or already)
-    speaking when the caller ended; the onset is then that of its next words after a pause.
+    speaking when the caller ended; the onset is then that of its next words after a pause. A sound that
+    is not ``meant`` for the bot (a cough, "mm-hmm") has neither.
     """
 
     label: str
@@ -85,6 +86,7 @@ class TurnMeasure:
     bot_spoke_at_end: bool
     cut_off: bool = False
     yielded: bool | None = None
+    meant: bool = True
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ def measure_turns(
         following = spoken[index + 1].first_speech_ns if index + 1 < len(spoken) else None
         onset_ms, speaking = response_onset(arrivals_ns, end_ns, following, speech_start_ns=start_ns)
         stop_ms = barge_in_stop(arrivals_ns, start_ns)
+        if not said.meant:
+            onset_ms = stop_ms = None
         turns.append(
             TurnMeasure(
                 label=said.label,
@@ -248,6 +252,7 @@ def measure_turns(
                 bot_spoke_at_end=speaking,
                 cut_off=said.words and onset_ms is not None and onset_ms < 0,
                 yielded=None if stop_ms is None else stop_ms <= YIELD_MS,
+                meant=said.meant,
             )
         )
     return turns

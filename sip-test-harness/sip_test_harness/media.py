@@ -115,7 +115,7 @@ class MediaSession:
         self.sent: list[SentPacket] = []
         self.spoken: list[tuple[int, bytes, int]] = []
         self.lost_out_ns: list[int] = []
-        self.fates: list[tuple[RtpPacket, bool]] = []
+        self.fates: list[tuple[RtpPacket, bool, int]] = []
         self.lateness_ms: list[float] = []
         self.received: list[ReceivedPacket] = []
         self.heard: list[ReceivedPacket] = []
@@ -298,7 +298,7 @@ class MediaSession:
 
     def _dispatch(self, outgoing: OutgoingPacket, due_ns: int) -> None:
         delays = self._fate(self.options.impairment_out, outgoing.packet, due_ns)
-        self.fates.append((outgoing.packet, bool(delays)))
+        self.fates.append((outgoing.packet, bool(delays), due_ns))
         if not delays:
             self.lost_out_ns.append(due_ns)
             self._mark(outgoing, due_ns)

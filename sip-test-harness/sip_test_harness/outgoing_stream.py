@@ -27,7 +27,8 @@ class Utterance:
     """Something the caller says or keys; times in monotonic ns, set while it is sent.
 
     ``first_speech_ns`` and ``last_speech_ns`` are when the first and last audible block was sent
-    (for keys: the first packet of the first and of the last key, when each is known).
+    (for keys: the first packet of the first and of the last key, when each is known). ``meant`` is
+    False for sounds that do not ask the bot for anything: a cough, "mm-hmm".
     """
 
     label: str
@@ -37,6 +38,7 @@ class Utterance:
     finished: bool = False
     cancelled: bool = False
     words: bool = True
+    meant: bool = True
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sip_test_harness.bot_hearing import bot_hearing
-from sip_test_harness.rtp_statistics import Spread, extend, split_by_ssrc
+from sip_test_harness.rtp_statistics import extend, split_by_ssrc
 from sip_test_harness.wav_file import SAMPLE_RATE_HZ, place_received, place_sent
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ class QaRow:
 
     ``word_error`` compares the caller's words as the bot understood them with the reference (0 is
     equal; None without one); ``task_success`` says that the dialogue took the reference's course.
+    ``interruptions`` are where the bot stopped in the middle of its words although nobody meant it to:
+    ``at_ms``, ``pause_ms`` (None: it did not go on), ``resumed_right``; they are looked for in so many
+    ``prompts`` and ``prompts_ms`` as are the same in the reference.
     """
 
     name: str
@@ -92,6 +95,12 @@ class QaRow:
     lost_out_ms: list[float] = field(default_factory=list)
     lost_in_ms: list[float] = field(default_factory=list)
     late_in_ms: list[float] = field(default_factory=list)
+    concealed_out_ms: list[float] = field(default_factory=list)
+    holes_out_ms: list[float] = field(default_factory=list)
+    dropped_out_ms: list[float] = field(default_factory=list)
+    prompts: int | None = None
+    prompts_ms: float = 0.0
+    interruptions: list[dict[str, Any]] = field(default_factory=list)
     wave_caller: list[int] = field(default_factory=list)
     wave_bot: list[int] = field(default_factory=list)
     sound_wav_base64: str = ""
@@ -107,38 +116,6 @@ class QaRow:
             cell["jitter_ms"],
             self.seed,
         )
-
-
-def normalised_words(text: str) -> list[str]:
-    """Return the words of a text in lower case, without punctuation."""
-    return re.findall(r"[\w']+", text.lower())
-
-
-def word_error(reference: Sequence[str], found: Sequence[str]) -> float:
-    """Return the word error rate: edits (insert, delete, replace) over the reference's length."""
-    previous = list(range(len(found) + 1))
-    for row, wanted in enumerate(reference, 1):
-        current = [row]
-        for column, word in enumerate(found, 1):
-            current.append(
-                min(
-                    previous[column] + 1,
-                    current[column - 1] + 1,
-                    previous[column - 1] + (wanted != word),
-                )
-            )
-        previous = current
-    return previous[-1] / max(1, len(reference))
-
-
-def caller_words(transcript: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what the bot understood of the caller, as one list of words."""
-    return [
-        word
-        for line in transcript
-        if line.get("who") == "caller"
-        for word in normalised_words(str(line.get("text", "")))
-    ]
 
 
 def course_of(transcript: Sequence[dict[str, Any]]) -> list[str]:
@@ -203,7 +180,7 @@ def row_of(
         onset_ms=[
             turn.response_onset_ms for turn in measures.turns if turn.response_onset_ms is not None
         ],
-        unanswered=sum(turn.response_onset_ms is None for turn in measures.turns),
+        unanswered=sum(turn.meant and turn.response_onset_ms is None for turn in measures.turns),
         barge_in_stop_ms=[
             turn.barge_in_stop_ms for turn in measures.turns if turn.barge_in_stop_ms is not None
         ],
@@ -226,13 +203,20 @@ def row_of(
             [turn.speech_start_ms or 0.0, turn.speech_end_ms or 0.0] for turn in measures.turns
         ],
         bot_spans_ms=[[round(a, 1), round(b, 1)] for a, b in measures.bot_speech],
-        lost_out_ms=[round((due - origin_ns) / 1e6) for due in media.lost_out_ns],
+        lost_out_ms=_since(origin_ns, media.lost_out_ns),
         lost_in_ms=lanes["lost_in_ms"],
         late_in_ms=lanes["late_in_ms"],
+        concealed_out_ms=_since(origin_ns, hearing.concealed_ns if hearing else ()),
+        holes_out_ms=_since(origin_ns, hearing.holes_ns if hearing else ()),
+        dropped_out_ms=_since(origin_ns, hearing.dropped_ns if hearing else ()),
         wave_caller=_outline(caller),
         wave_bot=_outline(bot),
         sound_wav_base64=_sound(caller, bot) if sound else "",
     )
+
+
+def _since(origin_ns: int, times_ns: Sequence[int]) -> list[float]:
+    return [round((time_ns - origin_ns) / 1e6) for time_ns in times_ns]
 
 
 def _lanes_in(run: CallRun, origin_ns: int) -> dict[str, list[float]]:
@@ -283,78 +267,10 @@ def _sound(caller: NDArray[np.int16], bot: NDArray[np.int16]) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def judge(rows: Sequence[QaRow], baseline: Sequence[QaRow] = ()) -> None:
-    """Fill in word error and task success against each call's reference, in place.
-
-    The reference is the same call of the baseline, else the clean cell of this run, lowest seed.
-    """
-    references: dict[str, QaRow] = {}
-    for row in sorted([*rows], key=lambda item: item.seed):
-        if Cell(**row.cell).clean:
-            references.setdefault(row.name, row)
-    for row in sorted(baseline, key=lambda item: (not Cell(**item.cell).clean, item.seed)):
-        if Cell(**row.cell).clean:
-            references[row.name] = row
-    for row in rows:
-        reference = references.get(row.name)
-        if reference is None or not reference.transcript:
-            continue
-        row.reference = reference.transcript
-        row.word_error = round(
-            word_error(caller_words(reference.transcript), caller_words(row.transcript)), 4
-        )
-        row.task_success = not row.failures and row.course == reference.course
-        row.intents_right = _agreement(_intents(reference.transcript), _intents(row.transcript))
-        row.slots_right = _agreement(_slots(reference.transcript), _slots(row.transcript))
-
-
-def _intents(transcript: Sequence[dict[str, Any]]) -> list[str]:
-    return [str(line["intent"]) for line in transcript if line.get("intent")]
-
-
-def _slots(transcript: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what was filled, in order of name: asking again is no wrong value."""
-    filled: dict[str, str] = {}
-    for line in transcript:
-        slots = line.get("slots")
-        if isinstance(slots, dict):
-            filled |= {str(name): str(value) for name, value in slots.items()}
-    return [f"{name}={value}" for name, value in sorted(filled.items())]
-
-
-def _agreement(reference: Sequence[str], found: Sequence[str]) -> float | None:
-    """Return the share of the reference that was found, less what is too much; None without any."""
-    return round(max(0.0, 1 - word_error(reference, found)), 4) if reference else None
-
-
-def summary_of(rows: Sequence[QaRow]) -> dict[str, Any]:
-    """Return the figures of several rows together; None where nothing was measured."""
-    onset = Spread.of([value for row in rows for value in row.onset_ms])
-    stop = Spread.of([value for row in rows for value in row.barge_in_stop_ms])
-    errors = [row.word_error for row in rows if row.word_error is not None]
-    tasks = [row.task_success for row in rows if row.task_success is not None]
-    rated = [row.mos for row in rows if row.mos is not None]
-    dropped = [row.bot_dropped for row in rows if row.bot_dropped is not None]
-    holes = [row.bot_holes for row in rows if row.bot_holes is not None and row.lost_out_ms]
-    intents = [row.intents_right for row in rows if row.intents_right is not None]
-    slots = [row.slots_right for row in rows if row.slots_right is not None]
-    return {
-        "calls": len(rows),
-        "failed": sum(bool(row.failures) for row in rows),
-        "void": sum(row.void for row in rows),
-        "word_error": round(float(np.mean(errors)), 4) if errors else None,
-        "task_success": round(float(np.mean(tasks)), 4) if tasks else None,
-        "intents_right": round(float(np.mean(intents)), 4) if intents else None,
-        "slots_right": round(float(np.mean(slots)), 4) if slots else None,
-        "bot_dropped": round(float(np.mean(dropped)), 4) if dropped else None,
-        "bot_holes": round(float(np.mean(holes)), 4) if holes else None,
-        "onset_p50_ms": onset.p50_ms if onset.count else None,
-        "onset_p95_ms": onset.p95_ms if onset.count else None,
-        "barge_in_stop_p95_ms": stop.p95_ms if stop.count else None,
-        "cut_offs": sum(bool(turn.get("cut_off")) for row in rows for turn in row.turns),
-        "missed_barge_ins": sum(turn.get("yielded") is False for row in rows for turn in row.turns),
-        "unanswered": sum(row.unanswered for row in rows),
-        "mos": round(float(np.mean(rated)), 3) if rated else None,
-        "wire_gaps": round(float(np.mean([row.wire_gaps for row in rows])), 3) if rows else None,
-        "silent_gap_ms": max((row.silent_gap_ms for row in rows), default=None),
-    }
+def bot_sound(row: QaRow) -> NDArray[np.int16] | None:
+    """Return what the caller heard of the bot, 8 kHz, from the row's own sound; None without it."""
+    if not row.sound_wav_base64:
+        return None
+    with wave.open(io.BytesIO(base64.b64decode(row.sound_wav_base64)), "rb") as file:
+        grid = np.frombuffer(file.readframes(file.getnframes()), np.uint8).reshape(-1, 2)
+    return ((grid[:, 1].astype(np.int16) - 128) * 256).astype(np.int16)

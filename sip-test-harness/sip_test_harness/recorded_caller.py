@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_SAMPLES: Final = 160
+_NOTE_EVENT: Final = re.compile(r"(not_meant|barge_in)(?::(\d{1,5}))?")
 _KEY_EVENT: Final = re.compile(r"(?:dtmf|key)[ :_]([0-9*#A-D]|redacted)")
+UNDISTURBED: Final = " undisturbed"
 REDACTED_KEY: Final = "?"
 """A key press whose recording keeps secret which key it was."""
 TURN_PAUSE_MS: Final = 600.0
 PADDING_MS: Final = 100.0
+NOTE_REACH_MS: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,34 @@ class RecordedTurn:
     """One turn of a recorded caller: samples to speak or keys to press.
 
     ``at_ms`` is when it began in the recording; ``barge_in_ms`` is set when the bot was speaking
-    then: this long after the bot had begun.
+    then: this long after the bot had begun. What is not ``meant`` asks nothing of the bot: a cough.
     """
 
     at_ms: float
     samples: NDArray[np.int16] | None = None
     keys: str = ""
     barge_in_ms: float | None = None
+    meant: bool = True
 
     @property
     def label(self) -> str:
         """What the turn is, for people."""
         if self.samples is None:
             return f"dtmf {self.keys}"
-        return f"speech {len(self.samples) / 8000:.1f} s"
+        return f"{'speech' if self.meant else 'not meant,'} {len(self.samples) / 8000:.1f} s"
+
+
+@dataclass(frozen=True)
+class SpeechNote:
+    """What a person wrote beside a recording about the speech around ``at_ms``.
+
+    ``over_bot_ms``: it is said so long after the bot has begun to speak. ``meant``: the bot is to answer
+    it; False for a cough or an "mm-hmm", over which it has to speak on.
+    """
+
+    at_ms: float
+    over_bot_ms: float | None = None
+    meant: bool = True
 
 
 @dataclass
@@ -59,7 +76,7 @@ class RecordedCaller:
     """A caller as recorded, with the bot beside it where known.
 
     ``packets`` holds (ms after the answer, packet) for verbatim timing; ``event_type`` is the
-    payload type of its telephone events.
+    payload type of its telephone events; ``notes`` say more about the speech around a time.
     """
 
     name: str
@@ -69,6 +86,7 @@ class RecordedCaller:
     packets: list[tuple[float, RtpPacket]] = field(default_factory=list)
     event_type: int | None = None
     codec: int = PCMU
+    notes: tuple[SpeechNote, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -110,27 +128,59 @@ def _from_wav(path: Path) -> RecordedCaller:
         sound[:, 0],
         sound[:, 1] if channels == 2 else empty,
         keys=_sidecar_keys(path.with_suffix(".json")),
+        notes=_sidecar_notes(path.with_suffix(".json")),
     )
 
 
-def _sidecar_keys(path: Path) -> list[tuple[float, str]]:
-    """Return the key presses of a JSON file beside a recording.
-
-    Its ``events`` are objects with ``at_ms`` and a ``name`` such as ``dtmf:5`` or ``dtmf:redacted``;
-    others are passed over.
-    """
+def _sidecar_events(path: Path) -> list[tuple[float, str]]:
+    """Return (ms, name) of the ``events`` in a JSON file beside a recording; none without the file."""
     if not path.exists():
         return []
     try:
         events = json.loads(path.read_text("utf-8", "replace")).get("events", [])
-        found = [
-            (float(event["at_ms"]), REDACTED_KEY if match.group(1) == "redacted" else match.group(1))
-            for event in events
-            if (match := _KEY_EVENT.fullmatch(str(event["name"])))
-        ]
+        return sorted((float(event["at_ms"]), str(event["name"])) for event in events)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path}: not the description of a recording ({error})") from error
-    return sorted(found)
+
+
+def _sidecar_keys(path: Path) -> list[tuple[float, str]]:
+    """Return the key presses beside a recording: ``dtmf:5`` or ``dtmf:redacted``."""
+    return [
+        (at_ms, REDACTED_KEY if match.group(1) == "redacted" else match.group(1))
+        for at_ms, name in _sidecar_events(path)
+        if (match := _KEY_EVENT.fullmatch(name))
+    ]
+
+
+def _sidecar_notes(path: Path) -> tuple[SpeechNote, ...]:
+    """Return what is noted about the speech: ``not_meant``, ``not_meant:1200``, ``barge_in:800``."""
+    return tuple(
+        SpeechNote(
+            at_ms,
+            float(match.group(2)) if match.group(2) else None,
+            meant=match.group(1) == "barge_in",
+        )
+        for at_ms, name in _sidecar_events(path)
+        if (match := _NOTE_EVENT.fullmatch(name))
+    )
+
+
+def undisturbed(recorded: RecordedCaller) -> RecordedCaller | None:
+    """Return the caller without the sounds that are not meant; None when there are none.
+
+    The bot's words in that call are what its words in the other one are compared with.
+    """
+    if all(note.meant for note in recorded.notes):
+        return None
+    samples = recorded.samples.copy()
+    for turn in turns_of(recorded):
+        if turn.samples is not None and not turn.meant:
+            first = max(0, int((turn.at_ms - PADDING_MS) * 8))
+            samples[first : first + len(turn.samples)] = 0
+    meant = tuple(note for note in recorded.notes if note.meant)
+    return replace(
+        recorded, name=f"{recorded.name}{UNDISTURBED}", samples=samples, packets=[], notes=meant
+    )
 
 
 def _from_capture(path: Path) -> list[RecordedCaller]:
@@ -246,11 +296,17 @@ def turns_of(recorded: RecordedCaller, *, pause_ms: float = TURN_PAUSE_MS) -> li
         first = max(0, int((start_ms - PADDING_MS) * 8))
         last = int((end_ms + PADDING_MS) * 8)
         running = [start_ms - begun for begun, ended in bot_spans if begun + 100 < start_ms < ended]
+        note = next(
+            (n for n in recorded.notes if start_ms - NOTE_REACH_MS <= n.at_ms <= end_ms + NOTE_REACH_MS),
+            SpeechNote(start_ms),
+        )
+        over_bot_ms = running[-1] if running else None
         turns.append(
             RecordedTurn(
                 start_ms,
                 recorded.samples[first:last],
-                barge_in_ms=running[-1] if running else None,
+                barge_in_ms=over_bot_ms if note.over_bot_ms is None else note.over_bot_ms,
+                meant=note.meant,
             )
         )
     groups: list[tuple[float, float, str]] = []

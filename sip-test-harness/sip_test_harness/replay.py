@@ -141,7 +141,7 @@ async def _turns(
         except WaitTimeoutError as error:
             failures.append(f"before turn {done + 1} ({turn.label}): {error}")
         if turn.samples is not None:
-            await call.say(turn.samples, turn.label)
+            await call.say(turn.samples, turn.label, meant=turn.meant)
         else:
             await call.press(turn.keys)
         done += 1

@@ -23,11 +23,12 @@ from ruamel.yaml.error import YAMLError
 
 from sip_test_harness.compare import Threshold
 from sip_test_harness.errors import ScriptError
+from sip_test_harness.judgement import summary_of
 from sip_test_harness.profile import Profile, load_profile
-from sip_test_harness.qa_row import Cell, QaRow, summary_of
+from sip_test_harness.qa_row import Cell, QaRow
 from sip_test_harness.recorded_caller import RecordedCaller, read_recordings, with_secret_keys
 from sip_test_harness.scenario_runner import ScenarioResult, write_junit
-from sip_test_harness.sweep import Job, profile_of
+from sip_test_harness.sweep import Job, jobs_over, profile_of
 
 DEFAULT_CONDITIONS: Final = (
     "failed>0",
@@ -40,6 +41,9 @@ DEFAULT_CONDITIONS: Final = (
     "unanswered>+0",
     "cut_offs>+0",
     "missed_barge_ins>+0",
+    "false_barge_in_pauses>+0.02",
+    "false_barge_in_cancels>+0.005",
+    "resume_correct<1",
     "bot_dropped>+0.01",
     "bot_holes>0.4",
     "mos<-0.3",
@@ -68,12 +72,7 @@ class Suite:
 
     def jobs(self) -> list[Job]:
         """Return every call of the suite."""
-        return [
-            Job(recorded, cell, profile, seed)
-            for recorded in self.recordings
-            for cell, profile in self.networks
-            for seed in self.seeds
-        ]
+        return jobs_over(self.recordings, self.networks, self.seeds)
 
 
 def read_suite(path: str | Path) -> Suite:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sip_test_harness.call_record import find_record
 from sip_test_harness.errors import HarnessError, UsageError
+from sip_test_harness.judgement import judge, summary_of
 from sip_test_harness.profile import Expectation, Profile, load_profile
-from sip_test_harness.qa_row import Cell, QaRow, judge, row_of, summary_of
-from sip_test_harness.recorded_caller import RecordedCaller, read_recordings
+from sip_test_harness.qa_row import Cell, QaRow, row_of
+from sip_test_harness.recorded_caller import RecordedCaller, read_recordings, undisturbed
 from sip_test_harness.replay import run_replay
 
 if TYPE_CHECKING:
@@ -93,14 +94,29 @@ def jobs_of(
         UsageError: more than 5,000 calls.
     """
     named = load_profile(profile) if profile != "none" else None
-    out = [
-        Job(recorded, cell, named or profile_of(cell), seed)
-        for recorded in recordings
-        for cell in cells
-        for seed in seeds
-    ]
+    networks = [(cell, named or profile_of(cell)) for cell in cells]
+    out = jobs_over(recordings, networks, seeds)
     if len(out) > MAX_CALLS:
         raise UsageError(f"{len(out)} calls; at most {MAX_CALLS} in one sweep")
+    return out
+
+
+def jobs_over(
+    recordings: Sequence[RecordedCaller],
+    networks: Sequence[tuple[Cell, Profile]],
+    seeds: Sequence[int],
+) -> list[Job]:
+    """Return recordings x networks x seeds.
+
+    A caller with sounds that are not meant calls once more without them, over a perfect network: what
+    the bot says then is what its words are compared with.
+    """
+    out: list[Job] = []
+    for recorded in recordings:
+        quiet = undisturbed(recorded)
+        if quiet is not None:
+            out.append(Job(quiet, Cell(), profile_of(Cell()), seeds[0]))
+        out += [Job(recorded, cell, profile, seed) for cell, profile in networks for seed in seeds]
     return out
 
 

@@ -49,14 +49,18 @@ class Talking:
         """Send any request in the dialog and return its final response, None without one."""
         raise NotImplementedError
 
-    async def say(self, samples: NDArray[np.int16], label: str = "") -> Utterance:
+    async def say(self, samples: NDArray[np.int16], label: str = "", *, meant: bool = True) -> Utterance:
         """Speak 8 kHz samples of shape (n,) and return when the last packet was sent.
+
+        ``meant`` is False for what the bot has to speak on over: a cough, "mm-hmm".
 
         Raises:
             CallEndedError: the call ended before that.
         """
         await self.wait_media()
-        return await self._spoken(self.media.say(samples, label))
+        utterance = self.media.say(samples, label)
+        utterance.meant = meant
+        return await self._spoken(utterance)
 
     async def press(
         self, digits: str, *, mode: str = "rfc4733", shape: KeyShape | None = None

@@ -11,7 +11,8 @@ from sip_test_harness import AgentOptions, CallerOptions, ScriptedAgent, UsageEr
 from sip_test_harness.compare import Threshold, compare
 from sip_test_harness.html_report import build_report
 from sip_test_harness.impairment import ImpairedPacket
-from sip_test_harness.qa_row import Cell, QaRow, course_of, judge, summary_of, word_error
+from sip_test_harness.judgement import judge, summary_of, word_error
+from sip_test_harness.qa_row import Cell, QaRow, course_of
 from sip_test_harness.recorded_caller import RecordedCaller
 from sip_test_harness.sweep import jobs_of, matrix, profile_of, read_results, run_sweep, write_results
 

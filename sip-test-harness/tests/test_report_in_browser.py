@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from sip_test_harness.html_report import build_report, write_html
-from sip_test_harness.qa_row import Cell, QaRow, _sound, course_of, judge
+from sip_test_harness.judgement import judge
+from sip_test_harness.qa_row import Cell, QaRow, _sound, course_of
 
 pytestmark = [
     pytest.mark.peer,

@@ -8,7 +8,8 @@ import pytest
 from sip_test_harness import UsageError, g711, write_wav
 from sip_test_harness.bot_hearing import bot_hearing
 from sip_test_harness.errors import ScriptError
-from sip_test_harness.qa_row import Cell, QaRow, judge
+from sip_test_harness.judgement import judge
+from sip_test_harness.qa_row import Cell, QaRow
 from sip_test_harness.recorded_caller import read_recordings, with_secret_keys
 from sip_test_harness.rtp_packet import RtpPacket
 from sip_test_harness.suite import crossed, read_suite, write_suite_junit
@@ -20,7 +21,8 @@ def packets(count=100, lost=()):
     sent, heard = [], np.zeros(160 * count + 800, np.int16)
     for n in range(count):
         payload = g711.encode(samples[160 * n : 160 * n + 160], g711.PCMU)
-        sent.append((RtpPacket(0, n, 5000 + 160 * n, 7, payload, marker=False), n not in lost))
+        packet = RtpPacket(0, n, 5000 + 160 * n, 7, payload, marker=False)
+        sent.append((packet, n not in lost, 20 * n))
         if n not in lost:
             heard[800 + 160 * n : 960 + 160 * n] = g711.decode(payload, g711.PCMU)
     return sent, heard
@@ -38,12 +40,15 @@ def test_losses_that_stay_silent_are_holes_and_concealed_ones_are_not():
     heard[800 + 1600 : 960 + 1600] = 900
     found = bot_hearing(sent, heard)
     assert (found.holes, found.lost_packets, found.dropped) == (0.75, 4, 0.0)
+    assert (found.concealed_ns, found.holes_ns) == ((200,), (400, 420, 1200))
 
 
 def test_packets_that_arrived_and_were_not_played_are_dropped():
     sent, heard = packets()
     heard[800 + 160 * 5 : 800 + 160 * 10] = 1000
-    assert bot_hearing(sent, heard).dropped == pytest.approx(0.05)
+    found = bot_hearing(sent, heard)
+    assert found.dropped == pytest.approx(0.05)
+    assert found.dropped_ns == (100, 120, 140, 160, 180)
 
 
 def test_a_recording_of_another_call_says_nothing():

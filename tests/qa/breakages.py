@@ -1,6 +1,7 @@
 """Five ways to break the bot, for tests only: what a QA suite must notice.
 
-Three functions break the process that calls them; settings and a dialplan break the other two.
+Three functions break the process that calls them; settings and a dialplan break the other two. Processes
+of a bot that runs break themselves at their start: ``broken_processes/sitecustomize.py``.
 """
 
 import functools
@@ -40,14 +41,20 @@ def concealment_off():
 
 
 def late_by_200_ms():
-    """Every utterance begins 200 ms later."""
-    import asyncio
-
+    """Every utterance begins 200 ms later, on virtual time and live."""
     from voicebot.offline import engines
-    from voicebot.worker.speaking import SpeakingPool
 
     original = engines.Latencies
     engines.Latencies = lambda asr, tts, tool: original(asr, tts + DELAY_MS, tool)
+    late_voices()
+
+
+def late_voices():
+    """The live half of it."""
+    import asyncio
+
+    from voicebot.worker.speaking import SpeakingPool
+
     speak = SpeakingPool.speak
 
     async def late(self, *arguments, **options):

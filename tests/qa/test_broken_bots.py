@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from sip_test_harness.judgement import judge
 from sip_test_harness.offline_bot import OfflineBot as BotPipe
 from sip_test_harness.offline_sweep import OfflinePlan, offline_row
-from sip_test_harness.qa_row import judge
 from sip_test_harness.suite import crossed, read_suite
 from tests.qa import breakages
 from voicebot.config.settings import AsrSettings, Settings, TtsSettings, TurnSettings

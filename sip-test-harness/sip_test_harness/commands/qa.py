@@ -77,9 +77,9 @@ def replay(
     """Call a bot with recorded callers, over a matrix of network faults; compare and report."""
     from sip_test_harness.caller import CallerOptions
     from sip_test_harness.compare import Threshold
+    from sip_test_harness.judgement import judge
     from sip_test_harness.offline_sweep import OfflinePlan, run_offline_sweep
     from sip_test_harness.pacer import realtime_section
-    from sip_test_harness.qa_row import judge
     from sip_test_harness.recorded_caller import read_recordings, with_secret_keys
     from sip_test_harness.sweep import jobs_of, matrix, read_results, run_sweep, write_results
 
@@ -146,7 +146,7 @@ def compare(
 ) -> None:
     """Compare two results files call by call; exit 1 when a threshold is crossed."""
     from sip_test_harness.compare import Threshold
-    from sip_test_harness.qa_row import judge
+    from sip_test_harness.judgement import judge
     from sip_test_harness.sweep import read_results
 
     thresholds = [Threshold.parse(text) for text in fail_on or []]
@@ -174,7 +174,7 @@ def _verdict(
     """Print the figures and what is wrong, write the page, return the exit code."""
     from sip_test_harness.compare import compare as compare_rows
     from sip_test_harness.html_report import build_report, write_html
-    from sip_test_harness.qa_row import summary_of
+    from sip_test_harness.judgement import summary_of
     from sip_test_harness.report import comparison_table
 
     summary = summary_of(rows)

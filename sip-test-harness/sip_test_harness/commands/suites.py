@@ -49,9 +49,9 @@ def suite(
     """Replay a suite of recorded callers and judge the build; exit 1 when a condition is crossed."""
     from sip_test_harness.caller import CallerOptions
     from sip_test_harness.html_report import build_report, write_html
+    from sip_test_harness.judgement import judge, summary_of
     from sip_test_harness.offline_sweep import OfflinePlan, run_offline_sweep
     from sip_test_harness.pacer import realtime_section
-    from sip_test_harness.qa_row import judge, summary_of
     from sip_test_harness.report import comparison_table
     from sip_test_harness.suite import crossed, read_suite, write_suite_junit
     from sip_test_harness.sweep import read_results, run_sweep, write_results
