@@ -43,6 +43,7 @@ class Expectations:
         keys: regular expression for the keys the bot pressed.
         text: regular expressions that the bot's transcript must hold, in any case.
         not_text: and those it must not.
+        intents: what the bot must have taken the caller to want, in this order; more may lie between.
         record: regular expression for each dotted field of the bot's call record
             (``outcome: completed``, ``slots.account: "1234"``).
     """
@@ -68,12 +69,13 @@ class Expectations:
     keys: str | None = None
     text: tuple[str, ...] = ()
     not_text: tuple[str, ...] = ()
+    intents: tuple[str, ...] = ()
     record: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs_record(self) -> bool:
         """Whether the bot's call record is asked for."""
-        return bool(self.text or self.not_text or self.record)
+        return bool(self.text or self.not_text or self.intents or self.record)
 
     @property
     def timed(self) -> bool:
@@ -112,6 +114,7 @@ EXPECTATION_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "keys": (str,),
     "text": (list,),
     "not_text": (list,),
+    "intents": (list,),
     "record": (dict,),
 }
 
@@ -228,6 +231,11 @@ def _recorded(expect: Expectations, record: CallRecord | None) -> list[str]:
         for pattern in expect.not_text
         if re.search(pattern, said, re.IGNORECASE)
     ]
+    lines = record.fields.get("transcript") or []
+    understood = [str(line["intent"]) for line in lines if isinstance(line, dict) and line.get("intent")]
+    rest = iter(understood)
+    if not all(intent in rest for intent in expect.intents):
+        out.append(f"expect.intents: {understood} do not hold {list(expect.intents)} in this order")
     for path, pattern in expect.record.items():
         value: Any = record.fields
         for part in path.split("."):

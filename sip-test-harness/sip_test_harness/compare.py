@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sip_test_harness.errors import UsageError
-from sip_test_harness.judgement import summary_of
+from sip_test_harness.judgement import stage_costs, summary_of
 from sip_test_harness.qa_row import QaRow
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Comparison:
     """Two runs side by side."""
 
     figures: tuple[tuple[str, Any, Any], ...]
+    stages: tuple[tuple[str, float | None, float | None], ...]
     changes: tuple[RowChange, ...]
     only_baseline: int
     only_new: int
@@ -106,9 +107,16 @@ def compare(baseline: Sequence[QaRow], rows: Sequence[QaRow]) -> Comparison:
     common = [key for key in new if key in old]
     before = summary_of([old[key] for key in common])
     after = summary_of([new[key] for key in common])
+    costs, costs_before = (
+        stage_costs([new[key] for key in common]),
+        stage_costs([old[key] for key in common]),
+    )
     changes = [change for key in common if (change := _changed(old[key], new[key])) is not None]
     return Comparison(
         figures=tuple((name, before[name], after[name]) for name in FIGURES),
+        stages=tuple(
+            (name, costs_before.get(name), costs.get(name)) for name in sorted({*costs_before, *costs})
+        ),
         changes=tuple(changes),
         only_baseline=len(old) - len(common),
         only_new=len(new) - len(common),

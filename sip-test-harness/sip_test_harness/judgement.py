@@ -119,6 +119,15 @@ def _agreement(reference: Sequence[str], found: Sequence[str]) -> float | None:
     return round(max(0.0, 1 - word_error(reference, found)), 4) if reference else None
 
 
+def stage_costs(rows: Sequence[QaRow]) -> dict[str, float]:
+    """Return the median over all calls of what each stage took, ms: the bot's own account."""
+    costs: dict[str, list[float]] = {}
+    for row in rows:
+        for stage, took_ms in row.stages.items():
+            costs.setdefault(stage, []).append(took_ms)
+    return {stage: round(float(np.median(took)), 1) for stage, took in sorted(costs.items())}
+
+
 def summary_of(rows: Sequence[QaRow]) -> dict[str, Any]:
     """Return the figures of several rows together; None where nothing was measured."""
     onset = Spread.of([value for row in rows for value in row.onset_ms])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sip_test_harness.e_model import Quality, rate
-from sip_test_harness.g711 import AUDIBLE_DBFS
+from sip_test_harness.g711 import AUDIBLE_DBFS, SILENCE_BYTE
 from sip_test_harness.rtp_statistics import (
     ReceivedPacket,
     Spread,
@@ -289,7 +289,9 @@ def listening_quality(received: Sequence[ReceivedPacket], path_delay_ms: float =
     ]
     limit_ms = min(transit_ms) + PLAYOUT_MS
     in_time = {
-        number for number, transit in zip(sequence, transit_ms, strict=True) if transit <= limit_ms
+        number
+        for number, transit, item in zip(sequence, transit_ms, received, strict=True)
+        if transit <= limit_ms or item.packet.payload_type not in SILENCE_BYTE  # keys are never late
     }
     bursts = missing_runs(in_time | {min(sequence) - 1, max(sequence) + 1})
     expected = max(sequence) - min(sequence) + 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sip_test_harness import g711
 from sip_test_harness.bot_hearing import bot_hearing
 from sip_test_harness.rtp_statistics import extend, split_by_ssrc
 from sip_test_harness.wav_file import SAMPLE_RATE_HZ, place_received, place_sent
@@ -234,8 +235,8 @@ def _lanes_in(run: CallRun, origin_ns: int) -> dict[str, list[float]]:
         base = min(transit)
         late += [
             round(stamp / 8 + base)
-            for stamp, took in zip(stamps, transit, strict=True)
-            if took > base + LATE_MS
+            for stamp, took, item in zip(stamps, transit, items, strict=True)
+            if took > base + LATE_MS and item.packet.payload_type in g711.SILENCE_BYTE
         ]
         seen = dict(zip(numbers, stamps, strict=True))
         before: int | None = None

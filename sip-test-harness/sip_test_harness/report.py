@@ -215,6 +215,8 @@ def comparison_table(summary: Mapping[str, Any], comparison: Comparison | None) 
         table.add_column(title, justify="right")
     for name, before, after in comparison.figures:
         table.add_row(name, *("-" if value is None else f"{value:g}" for value in (before, after)))
+    for name, *costs in comparison.stages:
+        table.add_row(f"stage {name}, ms", *("-" if cost is None else f"{cost:g}" for cost in costs))
     table.caption = (
         f"{len(comparison.changes)} calls changed; {comparison.only_baseline} only in the "
         f"baseline, {comparison.only_new} only in this run"

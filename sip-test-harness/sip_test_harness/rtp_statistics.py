@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sip_test_harness import g711
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -111,13 +113,16 @@ def measure_stream(received: Sequence[ReceivedPacket]) -> StreamStatistics:
     timestamps = extend([item.packet.timestamp for item in received], 32)
     seen: set[int] = set()
     highest = sequence[0] - 1
-    reordered = 0
+    reordered = steps = 0
     jitter = jitter_max = jitter_sum = 0.0
     previous: tuple[int, int] | None = None
     for number, timestamp, item in zip(sequence, timestamps, received, strict=True):
         reordered += number < highest and number not in seen
         highest = max(highest, number)
         seen.add(number)
+        if item.packet.payload_type not in g711.SILENCE_BYTE:
+            continue  # all packets of an event bear its beginning's time: they say nothing of jitter
+        steps += 1
         if previous is not None:
             delta_ns = (item.arrival_ns - previous[0]) - (timestamp - previous[1]) * _NS_PER_SAMPLE
             jitter += (abs(delta_ns) / 1e6 - jitter) / 16
@@ -138,7 +143,7 @@ def measure_stream(received: Sequence[ReceivedPacket]) -> StreamStatistics:
         reordered=reordered,
         jitter_ms=round(jitter, 3),
         jitter_max_ms=round(jitter_max, 3),
-        jitter_mean_ms=round(jitter_sum / len(received), 3),
+        jitter_mean_ms=round(jitter_sum / max(1, steps), 3),
         gap=Spread.of([(b - a) / 1e6 for a, b in itertools.pairwise(arrivals)]),
         timestamp_breaks=_timestamp_breaks(received, sequence, timestamps),
         loss_bursts=tuple(missing_runs(seen)),

@@ -171,7 +171,7 @@ def _expectations(place: _Place) -> Expectations:
         choices = {"codec": ("pcmu", "pcma"), "ended_by": ("bot", "harness")}[key]
         if key in values and values[key] not in choices:
             raise place.error(f"one of {', '.join(choices)} expected", key)
-    for key in ("text", "not_text"):
+    for key in ("text", "not_text", "intents"):
         for pattern in values.get(key, ()):
             _pattern(place, key, pattern)
         values[key] = tuple(values.get(key, ()))

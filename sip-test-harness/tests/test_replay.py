@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import struct
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sip_test_harness.pcap_file import ip_packet, write_pcap
 from sip_test_harness.pcap_reader import calls_of, parse_capture, read_capture
 from sip_test_harness.recorded_caller import RecordedCaller, read_recordings, speech_spans, turns_of
 from sip_test_harness.replay import run_replay
+from sip_test_harness.rtp_statistics import ReceivedPacket, measure_stream
 from sip_test_harness.udp import CapturedDatagram
 
 A, B = ("127.0.0.1", 5000), ("127.0.0.2", 6000)
@@ -204,6 +206,86 @@ async def test_a_stereo_wav_is_replayed(tmp_path):
     assert bot.turns == 1 and run.turns_done == 1
 
 
+REAL = Path(__file__).parent / "data/baresip-40ms-impaired.pcap"
+
+
+def tshark_streams(path, port):
+    """SSRC to (packets, lost, mean jitter, longest jitter) as tshark has them."""
+    done = subprocess.run(
+        ["tshark", "-r", path, "-d", f"udp.port=={port},rtp", "-q", "-z", "rtp,streams"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    out = {}
+    for line in done.stdout.splitlines():
+        words = line.split()
+        ssrc = next((word for word in words if word.startswith("0x") and len(word) == 10), None)
+        if ssrc is None:
+            continue
+        numbers = words[words.index(ssrc) + 1 :]
+        at = next(i for i, word in enumerate(numbers) if word.isdigit())
+        tail = [float(word) for word in numbers[at + 3 :] if word.replace(".", "").isdigit()]
+        out[int(ssrc, 16)] = (int(numbers[at]), int(numbers[at + 1]), tail[-2], tail[-1])
+    return out
+
+
+def harness_streams(path):
+    """The same from the harness, and how many packets are keys."""
+    (call,) = calls_of(read_capture(path))
+    out = {}
+    for stream in (*call.caller, *call.called):
+        found = measure_stream([ReceivedPacket(at_ns, packet, 0.0) for at_ns, packet in stream.packets])
+        out[found.ssrc] = (found.packets, found.lost, found.jitter_mean_ms, found.jitter_max_ms)
+    return out
+
+
+@pytest.mark.peer
+def test_tshark_agrees_on_a_real_capture(tmp_path):
+    """Baresip's 40 ms packets behind a relay that lost and mixed them, keys among them, seen by dumpcap.
+
+    Jitter is compared without the keys: all packets of one bear the same time, and the two programs leave
+    them out in different ways.
+    """
+    whole, whole_tshark = harness_streams(REAL), tshark_streams(REAL, 51556)
+    assert {ssrc: found[:2] for ssrc, found in whole.items()} == {
+        ssrc: found[:2] for ssrc, found in whole_tshark.items()
+    }
+    assert max(lost for _, lost, _, _ in whole.values()) == 10
+    words = tmp_path / "words.pcap"
+    only = ["-Y", "sip || rtp.p_type == 0", "-F", "pcap", "-w", words]
+    subprocess.run(["tshark", "-r", REAL, *only], check=True, capture_output=True, timeout=30)
+    ours, theirs = harness_streams(words), tshark_streams(words, 51556)
+    for ssrc, (packets, _, mean_jitter_ms, max_jitter_ms) in ours.items():
+        assert theirs[ssrc][0] == packets
+        assert theirs[ssrc][2] == pytest.approx(mean_jitter_ms, rel=0.02)
+        assert theirs[ssrc][3] == pytest.approx(max_jitter_ms, rel=0.02)
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("timing", ["turns", "verbatim"])
+async def test_a_real_capture_with_jitter_loss_keys_and_40_ms_replays(timing):
+    """Each key once, the sentence, in turns or with every packet at its time."""
+    (recorded,) = read_recordings(REAL)
+    assert "".join(key for _, key in recorded.keys) == "407#"
+    assert {len(packet.payload) for _, packet in recorded.packets} == {320, 4}
+    async with ScriptedAgent() as agent:
+        task = asyncio.create_task(
+            run_replay(
+                recorded, CallerOptions(), agent.uri, timing=timing, silence_ms=100, turn_timeout_s=0.3
+            )
+        )
+        leg = await agent.wait_call()
+        run = await task
+    assert "".join(press.digit for press in leg.media.events.digits) == "407#"
+    heard = [item for item in leg.media.heard if item.level_dbfs is not None and item.level_dbfs > -45]
+    assert len(heard) * len(heard[0].packet.payload) / 8 > 700
+    if timing == "verbatim":
+        assert run.failures == [] or "silent" in run.failures[0]
+        assert len(leg.media.received) == len(recorded.packets)
+
+
 @pytest.mark.peer
 @pytest.mark.loopback
 async def test_tshark_agrees_on_loss_jitter_and_counts(tmp_path):
@@ -211,7 +293,6 @@ async def test_tshark_agrees_on_loss_jitter_and_counts(tmp_path):
     from sip_test_harness.clock import wall_ns
     from sip_test_harness.profile import load_profile
     from sip_test_harness.rtp_packet import RtpPacket
-    from sip_test_harness.rtp_statistics import ReceivedPacket, measure_stream
 
     schedule = load_profile("wifi-bursty").build(7)[0]
     from sip_test_harness.impairment import ImpairedPacket
@@ -229,23 +310,9 @@ async def test_tshark_agrees_on_loss_jitter_and_counts(tmp_path):
         tmp_path / "x.pcap",
         [CapturedDatagram(item.arrival_ns, A, B, item.packet.encode()) for item in received],
     )
-    done = await asyncio.to_thread(
-        subprocess.run,
-        ["tshark", "-r", tmp_path / "x.pcap", "-d", "udp.port==6000,rtp", "-q", "-z", "rtp,streams"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    (row,) = [line for line in done.stdout.splitlines() if "0x00000063" in line]
-    words = row.split()
-    numbers = words[words.index("0x00000063") + 1 :]
-    at = next(i for i, word in enumerate(numbers) if word.isdigit())
-    packets, lost = int(numbers[at]), int(numbers[at + 1])
-    tail = [float(word) for word in numbers[at + 3 :] if word.replace(".", "").isdigit()]
+    ((packets, lost, mean_jitter, max_jitter),) = tshark_streams(tmp_path / "x.pcap", 6000).values()
     found = measure_stream(received)
     assert (packets, lost) == (found.packets, found.lost)
-    mean_jitter, max_jitter = tail[-2], tail[-1]
     assert mean_jitter == pytest.approx(found.jitter_mean_ms, rel=0.01)
     assert max_jitter == pytest.approx(found.jitter_max_ms, rel=0.01)
     assert wall_ns(0) > 0

@@ -88,7 +88,12 @@ def rows():
             text = "my balance" if not loss else "my <b>ballots</b>"
             transcript = [
                 {"who": "bot", "text": "Hello", "step": "ask"},
-                {"who": "caller", "text": text, "intent": "balance"},
+                {
+                    "who": "caller",
+                    "text": text,
+                    "intent": "balance",
+                    "stages_ms": {"asr": 40, "tts": 90},
+                },
             ]
             out.append(
                 QaRow(
@@ -117,11 +122,22 @@ def rows():
                     wave_caller=[30] * 400,
                     wave_bot=[60] * 400,
                     stages={"asr": 40.0, "tts": 90.0},
+                    lost_out_ms=[100 * i for i in range(6)] if loss else [],
+                    concealed_out_ms=[0, 100, 200] if loss else [],
+                    holes_out_ms=[300] if loss else [],
+                    dropped_out_ms=[50, 150] if loss else [],
                     sound_wav_base64=_sound(tone, tone),
                 )
             )
     judge(out)
+    for row in out:
+        if row.lost_out_ms:
+            row.interruptions = [{"at_ms": 1500, "pause_ms": 200.0, "resumed_right": True}]
     return out
+
+
+def found(browser, selector):
+    return browser.script(f"return [...document.querySelectorAll('{selector}')].map((node) => node.id)")
 
 
 def test_heat_map_drill_down_and_player_work(browser, tmp_path):
@@ -150,6 +166,29 @@ def test_heat_map_drill_down_and_player_work(browser, tmp_path):
             break
         time.sleep(0.05)
     assert duration == pytest.approx(2.0, abs=0.1)
+    # What became of each lost packet, each in its colour; the pause nobody meant; the stages.
+    lanes = {kind: len(found(browser, f"rect.packet.{kind}")) for kind in ("concealed", "quiet", "late")}
+    assert lanes == {"concealed": 3, "quiet": 2, "late": 2}
+    assert len(found(browser, "rect.packet.lost")) == 1 + 3  # a hole for the bot, three for the caller
+    assert "paused at 1.5 s" in call and "went on where it had stopped" in call
+    assert len(found(browser, "#turn-timeline rect")) == 2 + 2  # two stages, and their legend
+    # A place in the picture is a place in the sound.
+    browser.script(
+        "const svg = document.querySelector('svg.seek'), box = svg.getBoundingClientRect();"
+        "svg.dispatchEvent(new MouseEvent('click', {clientX: box.left + box.width * 585 / 1100}))"
+    )
+    assert browser.script("return document.querySelector('audio').currentTime") == pytest.approx(
+        1, abs=0.1
+    )
+    assert (
+        browser.script("return document.querySelector('.playhead').getAttribute('visibility')")
+        == "visible"
+    )
+    # All calls again, the worst first.
+    browser.script("document.querySelector('#filter button').click()")
+    browser.script("document.querySelectorAll('th.sort')[4].click()")
+    first = browser.script("return document.querySelector('tr.pick').innerText")
+    assert "50.0 %" in first and "false pause" in first
     errors = [
         entry
         for entry in browser.call(f"{browser.session}/se/log", {"type": "browser"})

@@ -114,18 +114,26 @@ def test_the_bots_record_is_searched():
     record = CallRecord(
         (("bot", "Your Balance is 5"), ("caller", "operator")),
         "",
-        {"outcome": "completed", "slots": {"account": 1234}},
+        {
+            "outcome": "completed",
+            "slots": {"account": 1234},
+            "transcript": [{"intent": "balance"}, {"text": "hello"}, {"intent": "no"}],
+        },
     )
     good = Expectations(
         text=("balance is",),
         not_text=("operator",),
+        intents=("balance", "no"),
         record={"slots.account": "^1234$", "outcome": "completed"},
     )
+    wrong_order = Expectations(intents=("no", "balance"))
     bad = Expectations(text=("goodbye",), not_text=("balance",), record={"slots.pin": "1"})
     from sip_test_harness import check
 
     assert check._recorded(good, record) == []
     assert len(check._recorded(bad, record)) == 3
+    (said,) = check._recorded(wrong_order, record)
+    assert said.startswith("expect.intents")
     assert unmet.__module__ == "sip_test_harness.check"
 
 

@@ -2,7 +2,8 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const SVG = "http://www.w3.org/2000/svg";
-  const colours = { caller: "#1f6fb2", bot: "#2f8f5b", lost: "#c62828", late: "#e08a00", onset: "#7a5bb5", soft: "#5d6b7a", line: "#d7dee6" };
+  const colours = { caller: "#1f6fb2", bot: "#2f8f5b", lost: "#c62828", quiet: "#9aa6b2", concealed: "#12908e", late: "#e08a00", onset: "#7a5bb5", stopped: "#1b2530", soft: "#5d6b7a", line: "#d7dee6" };
+  const stageColours = ["#7a5bb5", "#9db8d2", "#e0a03c", "#5fa777", "#c97b84", "#6b8fb3", "#b8a05a", "#8d99a6"];
 
   // Everything shown goes through text nodes and attributes: peers' words are never markup.
   function make(name, attributes, ...children) {
@@ -43,12 +44,16 @@
   document.getElementById("about").textContent = data.about;
   const banner = document.getElementById("banner");
   if (data.verdict.length > 0) { banner.hidden = false; banner.textContent = data.verdict.join(" · "); }
-  const figures = make("table", {}, make("tr", {}, make("th", {}, "figure"), make("th", { class: "n" }, data.baseline ? "baseline" : "value"), ...(data.baseline ? [make("th", { class: "n" }, "this run")] : [])));
-  for (const [name, before, after] of data.figures) {
-    const text = (value) => (value === null ? "–" : String(value));
-    figures.append(make("tr", {}, make("td", {}, name), ...(data.baseline ? [make("td", { class: "n" }, text(before))] : []), make("td", { class: "n" }, text(after))));
+  function figureTable(title, lines, meanings = {}) {
+    const figures = make("table", {}, make("tr", {}, make("th", {}, title), make("th", { class: "n" }, data.baseline ? "baseline" : "value"), ...(data.baseline ? [make("th", { class: "n" }, "this run")] : []), ...(Object.keys(meanings).length ? [make("th", {}, "")] : [])));
+    for (const [name, before, after] of lines) {
+      const text = (value) => (value === null ? "–" : String(value));
+      figures.append(make("tr", {}, make("td", {}, name), ...(data.baseline ? [make("td", { class: "n" }, text(before))] : []), make("td", { class: "n" }, text(after)), ...(Object.keys(meanings).length ? [make("td", { class: "soft" }, meanings[name] || "")] : [])));
+    }
+    return figures;
   }
-  document.getElementById("summary").append(figures);
+  document.getElementById("summary").append(figureTable("figure", data.figures, data.meanings));
+  if (data.stages.length) document.getElementById("summary").append(figureTable("stage (the bot's own account), median ms", data.stages));
 
   // --- heat maps ---------------------------------------------------------------------------
   const metrics = [
@@ -77,6 +82,7 @@
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": metric.name });
     jitters.forEach((jitter, x) => svg.append(draw("text", { x: 150 + x * 84 + 40, y: 36, "text-anchor": "middle", class: "axis" }, `jitter ${jitter} ms`)));
     svg.append(draw("text", { x: 0, y: 14, "font-weight": "600" }, metric.name));
+    svg.append(draw("text", { x: 0, y: 36, class: "axis" }, `${metric.text(metric.good === "low" ? metric.low : metric.high)} to ${metric.text(metric.good === "low" ? metric.high : metric.low)}`, draw("title", {}, "green to red")));
     rowKeys.forEach(([key, cell], y) => {
       const label = cell.loss_percent ? `loss ${cell.loss_percent} %, burst ${cell.mean_burst_packets}` : "no loss";
       svg.append(draw("text", { x: 142, y: 46 + y * 30 + 19, "text-anchor": "end", class: "axis" }, label));
@@ -111,17 +117,42 @@
   function choose(key, jitter, label) {
     chosen = { key, jitter, label };
     list();
+    mark();
     document.getElementById("h-calls").scrollIntoView({ behavior: "auto" });
   }
+  function mark() {
+    const wanted = chosen && `${chosen.key}|${chosen.jitter}`;
+    document.querySelectorAll("g.cell").forEach((cell) => cell.classList.toggle("chosen", cell.dataset.cell === wanted));
+  }
+  function troubles(row) {
+    const out = [], count = (test, one, many) => { const n = row.turns.filter(test).length; if (n) out.push(n > 1 ? `${n} ${many}` : one); };
+    if (row.failures.length) out.push("failed");
+    if (row.task_success === false && !row.failures.length) out.push("other course");
+    count((turn) => turn.cut_off, "cut-off", "cut-offs");
+    count((turn) => turn.yielded === false, "missed barge-in", "missed barge-ins");
+    if (row.unanswered) out.push(`${row.unanswered} unanswered`);
+    const cancelled = row.interruptions.filter((item) => item.pause_ms === null).length, paused = row.interruptions.length - cancelled;
+    if (cancelled) out.push(`${cancelled} false cancel`);
+    if (paused) out.push(`${paused} false pause`);
+    return out;
+  }
+  const columns = [
+    ["call", (row) => row.name], ["network", (row) => row.cell.loss_percent * 1e6 + row.cell.mean_burst_packets * 1e3 + row.cell.jitter_ms], ["seed", (row) => row.seed],
+    ["verdict", (row) => -troubles(row).length], ["word error", (row) => -(row.word_error ?? -1)], ["onset p50", (row) => -(quantile(row.onset_ms, 0.5) ?? -1)],
+    ["onset p95", (row) => -(quantile(row.onset_ms, 0.95) ?? -1)], ["MOS", (row) => row.mos ?? 9], ["gaps", (row) => -row.wire_gaps],
+  ];
+  let sorted = null, opened = null;
   function list() {
     const filter = document.getElementById("filter");
     filter.textContent = chosen ? `${chosen.label}, jitter ${chosen.jitter} ms ` : "all calls ";
-    if (chosen) filter.append(make("button", { type: "button", onclick: () => { chosen = null; list(); } }, "show all"));
+    if (chosen) filter.append(make("button", { type: "button", onclick: () => { chosen = null; list(); mark(); } }, "show all"));
     const rows = data.rows.map((row, index) => [row, index]).filter(([row]) => !chosen || (rowKey(row) === chosen.key && row.cell.jitter_ms === chosen.jitter));
-    const table = make("table", {}, make("tr", {}, ...["call", "network", "seed", "verdict", "word error", "onset p50", "onset p95", "MOS", "gaps"].map((title, i) => make("th", { class: i > 3 || i === 2 ? "n" : null }, title))));
+    if (sorted) rows.sort(([a], [b]) => { const x = sorted[1](a), y = sorted[1](b); return x < y ? -1 : x > y ? 1 : 0; });
+    const table = make("table", {}, make("tr", {}, ...columns.map((column, i) => make("th", { class: (i > 3 || i === 2 ? "n " : "") + "sort", "aria-sort": column === sorted ? "ascending" : null, title: "worst first; again: as they were placed", onclick: () => { sorted = sorted === column ? null : column; list(); } }, column[0] + (column === sorted ? " ▾" : "")))));
     for (const [row, index] of rows) {
-      const verdict = row.failures.length ? make("span", { class: "bad" }, "failed") : row.task_success === false ? make("span", { class: "bad" }, "other course") : make("span", { class: "good" }, row.void ? "passed (void for timing)" : "passed");
-      table.append(make("tr", { class: "pick", "data-row": index, onclick: () => open(index) },
+      const wrong = troubles(row);
+      const verdict = wrong.length ? make("span", { class: "bad" }, wrong.join(", ")) : make("span", { class: "good" }, row.void ? "passed (void for timing)" : "passed");
+      table.append(make("tr", { class: "pick" + (index === opened ? " on" : ""), "data-row": index, onclick: () => open(index) },
         make("td", {}, row.name), make("td", {}, `loss ${row.cell.loss_percent} %, burst ${row.cell.mean_burst_packets}, jitter ${row.cell.jitter_ms} ms`),
         make("td", { class: "n" }, String(row.seed)), make("td", {}, verdict), make("td", { class: "n" }, percent(row.word_error)),
         make("td", { class: "n" }, show(quantile(row.onset_ms, 0.5), 0, " ms")), make("td", { class: "n" }, show(quantile(row.onset_ms, 0.95), 0, " ms")),
@@ -134,25 +165,36 @@
   // --- one call ----------------------------------------------------------------------------
   function open(index) {
     const row = data.rows[index];
+    opened = index;
     document.getElementById("call-section").hidden = false;
     document.querySelectorAll("tr.pick").forEach((line) => line.classList.toggle("on", line.dataset.row === String(index)));
     document.getElementById("h-call").textContent = `Call ${row.name}`;
     const holder = document.getElementById("call");
     holder.replaceChildren(
-      make("p", {}, `Loss ${row.cell.loss_percent} %, burst ${row.cell.mean_burst_packets} packets, jitter ${row.cell.jitter_ms} ms; profile ${row.profile}, seed ${row.seed}. Greeting ${show(row.greeting_ms, 0, " ms")}, ended by ${row.ended_by || "nobody"}. Heard: loss ${show(row.heard_loss_percent, 2, " %")}, jitter ${show(row.heard_jitter_ms, 1, " ms")}, MOS ${show(row.mos, 2)}. The bot dropped ${percent(row.bot_dropped)} of the speech that arrived, and heard ${percent(row.bot_holes)} of the lost packets as silence. Intents right ${percent(row.intents_right)}, slots right ${percent(row.slots_right)}.`));
+      make("p", {}, `Loss ${row.cell.loss_percent} %, burst ${row.cell.mean_burst_packets} packets, jitter ${row.cell.jitter_ms} ms; profile ${row.profile}, seed ${row.seed}. Greeting ${show(row.greeting_ms, 0, " ms")}, ended by ${row.ended_by || "nobody"}.`),
+      make("p", {}, `What the caller heard: loss ${show(row.heard_loss_percent, 2, " %")}, jitter ${show(row.heard_jitter_ms, 1, " ms")}, MOS ${show(row.mos, 2)}. What the bot heard: ${row.bot_dropped === null ? "its recording was not read" : `it dropped ${percent(row.bot_dropped)} of the speech that arrived; ${row.concealed_out_ms.length} lost packets of speech were concealed, ${row.holes_out_ms.length} became silence`}. Intents right ${percent(row.intents_right)}, slots right ${percent(row.slots_right)}.`));
     for (const failure of row.failures) holder.append(make("p", { class: "bad" }, failure));
-    holder.append(timeline(row));
-    holder.append(make("p", { class: "legend" }, ...[["caller", "caller"], ["bot", "bot"], ["lost", "lost packet"], ["late", "late packet (> 60 ms)"], ["onset", "response onset"]].map(([name, text]) => make("span", {}, make("i", { style: `background:${colours[name]}` }), text))));
-    if (row.sound_wav_base64) holder.append(make("audio", { controls: "", preload: "metadata", src: `data:audio/wav;base64,${row.sound_wav_base64}` }));
+    for (const item of row.interruptions) holder.append(make("p", { class: "bad" }, item.pause_ms === null ? `Nobody meant to interrupt, but the prompt was cut at ${show(item.at_ms / 1000, 1, " s")}.` : `Nobody meant to interrupt, but the prompt was paused at ${show(item.at_ms / 1000, 1, " s")} for ${show(item.pause_ms, 0, " ms")}; ${item.resumed_right ? "it went on where it had stopped" : "it did not go on where it had stopped"}.`));
+    const drawing = timeline(row);
+    holder.append(drawing.svg);
+    const legend = [["caller", "caller"], ["bot", "bot"], ["onset", "response onset"], ["concealed", "lost, concealed"], ["lost", "lost, silence"], ["quiet", "lost between words, or not known"], ["late", "too late (caller: > 60 ms)"], ["stopped", "false pause or cancel"]];
+    holder.append(make("p", { class: "legend" }, ...legend.map(([name, text]) => make("span", {}, make("i", { style: `background:${colours[name]}` }), text))));
+    if (row.sound_wav_base64) {
+      const player = make("audio", { controls: "", preload: "metadata", src: `data:audio/wav;base64,${row.sound_wav_base64}` });
+      player.addEventListener("timeupdate", () => drawing.move(player.currentTime * 1000));
+      drawing.onpick((ms) => { player.currentTime = ms / 1000; drawing.move(ms); });
+      holder.append(make("p", { class: "hint" }, "Choose a place in the picture to listen from there: caller left, bot right."), player);
+    }
     if (row.turns.length) {
-      const table = make("table", {}, make("tr", {}, ...["turn", "from", "to", "response onset", "barge-in stop"].map((title, i) => make("th", { class: i ? "n" : null }, title))));
-      for (const turn of row.turns) table.append(make("tr", {}, make("td", {}, turn.label || "speech"), ...[turn.speech_start_ms, turn.speech_end_ms, turn.response_onset_ms, turn.barge_in_stop_ms].map((value) => make("td", { class: "n" }, show(value, 0, " ms")))));
+      const table = make("table", {}, make("tr", {}, ...["turn", "from", "to", "response onset", "barge-in stop", ""].map((title, i) => make("th", { class: i && i < 5 ? "n" : null }, title))));
+      for (const turn of row.turns) {
+        const notes = [turn.meant === false ? "not meant for the bot" : "", turn.cut_off ? "cut off" : "", turn.yielded === false ? "missed barge-in" : "", turn.meant !== false && turn.response_onset_ms === null ? "unanswered" : ""].filter(Boolean);
+        table.append(make("tr", {}, make("td", {}, turn.label || "speech"), ...[turn.speech_start_ms, turn.speech_end_ms, turn.response_onset_ms, turn.barge_in_stop_ms].map((value) => make("td", { class: "n" }, show(value, 0, " ms"))), make("td", { class: notes.length && turn.meant !== false ? "bad" : null }, notes.join(", "))));
+      }
       holder.append(make("h3", {}, "Turns"), table);
     }
     const measured = row.transcript.filter((line) => line.who === "caller" && Object.keys(line.stages_ms || {}).length);
-    if (measured.length) holder.append(make("h3", {}, "Turns by stage (the bot's own account)"), stageTable(measured));
-    const stages = Object.entries(row.stages);
-    if (stages.length) holder.append(make("h3", {}, "Stages (the bot's own account, p50)"), bars(stages));
+    if (measured.length) holder.append(make("h3", {}, "Turns by stage (the bot's own account)"), stageBars(measured), stageTable(measured));
     holder.append(make("h3", {}, row.reference.length ? "Transcript against the reference" : "Transcript"), transcript(row));
     document.getElementById("h-call").scrollIntoView({ behavior: "auto" });
   }
@@ -160,6 +202,7 @@
   function timeline(row) {
     const width = 1100, left = 70, span = Math.max(1, row.duration_ms), at = (ms) => left + (ms / span) * (width - left - 10);
     const svg = draw("svg", { class: "wide", viewBox: `0 0 ${width} 250`, role: "img", "aria-label": "waveforms, packets and turns" });
+    const head = draw("line", { class: "playhead", x1: left, x2: left, y1: 6, y2: 228, stroke: colours.stopped, "stroke-width": 1.5, visibility: "hidden" });
     const lanes = [["caller", row.wave_caller, row.spoken_spans_ms, 45], ["bot", row.wave_bot, row.bot_spans_ms, 120]];
     for (const [name, outline, spans, middle] of lanes) {
       svg.append(draw("text", { x: 0, y: middle + 4 }, name));
@@ -175,14 +218,31 @@
       if (turn.response_onset_ms === null || turn.speech_end_ms === null) continue;
       svg.append(draw("rect", { x: at(turn.speech_end_ms), y: 78, width: Math.max(1.5, at(turn.speech_end_ms + turn.response_onset_ms) - at(turn.speech_end_ms)), height: 10, fill: colours.onset }, draw("title", {}, `response onset ${show(turn.response_onset_ms, 0, " ms")}`)));
     }
-    const packets = [["lost out", row.lost_out_ms, colours.lost, 172], ["lost in", row.lost_in_ms, colours.lost, 192], ["late in", row.late_in_ms, colours.late, 212]];
-    for (const [name, times, colour, y] of packets) {
-      svg.append(draw("text", { x: 0, y: y + 9 }, name), draw("line", { x1: left, x2: width - 10, y1: y + 5, y2: y + 5, stroke: colours.line }));
-      for (const time of times) svg.append(draw("rect", { x: at(time), y, width: 1.5, height: 10, fill: colour }));
+    for (const item of row.interruptions) svg.append(draw("rect", { x: at(item.at_ms), y: 88, width: Math.max(3, at(item.at_ms + (item.pause_ms || 0)) - at(item.at_ms)), height: 64, fill: "none", stroke: colours.stopped, "stroke-width": 2, "stroke-dasharray": item.pause_ms === null ? null : "4 2" }, draw("title", {}, item.pause_ms === null ? "cut although nobody meant to interrupt" : `paused for ${show(item.pause_ms, 0, " ms")} although nobody meant to interrupt`)));
+    // What became of the packets: of a lost one the bot's recording tells more than the network.
+    const known = new Set([...row.concealed_out_ms, ...row.holes_out_ms]);
+    const packets = [
+      ["to bot", 172, [[row.lost_out_ms.filter((ms) => !known.has(ms)), "quiet", "lost between words, or not known what the bot heard"], [row.concealed_out_ms, "concealed", "lost, concealed by the bot"], [row.holes_out_ms, "lost", "lost, silence for the bot"], [row.dropped_out_ms, "late", "arrived, but the bot did not use it (too late)"]]],
+      ["to caller", 200, [[row.lost_in_ms, "lost", "lost"], [row.late_in_ms, "late", "more than 60 ms late"]]],
+    ];
+    for (const [name, y, kinds] of packets) {
+      svg.append(draw("text", { x: 0, y: y + 12 }, name), draw("line", { x1: left, x2: width - 10, y1: y + 8, y2: y + 8, stroke: colours.line }));
+      for (const [times, kind, meaning] of kinds) for (const time of times) svg.append(draw("rect", { class: `packet ${kind}`, x: at(time), y, width: 1.8, height: 16, fill: colours[kind] }, draw("title", {}, `${show(time / 1000, 2, " s")}: ${meaning}`)));
     }
     const seconds = span / 1000, step = seconds > 60 ? 10 : seconds > 20 ? 5 : 1;
     for (let second = 0; second <= seconds; second += step) svg.append(draw("text", { x: at(second * 1000), y: 244, "text-anchor": "middle", class: "axis" }, `${second} s`));
-    return svg;
+    svg.append(head);
+    return {
+      svg,
+      move(ms) { head.setAttribute("x1", at(ms)); head.setAttribute("x2", at(ms)); head.setAttribute("visibility", "visible"); },
+      onpick(act) {
+        svg.classList.add("seek");
+        svg.addEventListener("click", (event) => {
+          const box = svg.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * width;
+          act(Math.min(span, Math.max(0, ((x - left) / (width - left - 10)) * span)));
+        });
+      },
+    };
   }
 
   function stageTable(lines) {
@@ -196,14 +256,27 @@
     return make("div", { class: "scroll" }, table);
   }
 
-  function bars(stages) {
-    const highest = Math.max(...stages.map(([, value]) => value), 1);
-    const svg = draw("svg", { width: 620, height: stages.length * 24, role: "img", "aria-label": "stages" });
-    stages.forEach(([name, value], i) => svg.append(
-      draw("text", { x: 150, y: i * 24 + 16, "text-anchor": "end", class: "axis" }, name),
-      draw("rect", { x: 158, y: i * 24 + 4, width: Math.max(1, (value / highest) * 360), height: 16, rx: 3, fill: "#9db8d2" }),
-      draw("text", { x: 166 + (value / highest) * 360, y: i * 24 + 16 }, show(value, 0, " ms"))));
-    return svg;
+  function stageBars(lines) {
+    const names = [...new Set(lines.flatMap((line) => Object.keys(line.stages_ms)))], total = (line) => Object.values(line.stages_ms).reduce((a, b) => a + b, 0);
+    const highest = Math.max(...lines.map(total), 1), scale = (ms) => (ms / highest) * 640;
+    const svg = draw("svg", { width: 960, height: lines.length * 26 + 24, viewBox: `0 0 960 ${lines.length * 26 + 24}`, role: "img", "aria-label": "stages of each turn", id: "turn-timeline" });
+    lines.forEach((line, i) => {
+      const said = line.text.length > 24 ? `${line.text.slice(0, 23)}…` : line.text;
+      svg.append(draw("text", { x: 170, y: i * 26 + 16, "text-anchor": "end", class: "axis" }, said));
+      let x = 178;
+      for (const name of names) {
+        const ms = line.stages_ms[name] || 0;
+        if (ms > 0) svg.append(draw("rect", { x, y: i * 26 + 3, width: Math.max(0.8, scale(ms)), height: 18, fill: stageColours[names.indexOf(name) % stageColours.length] }, draw("title", {}, `${name}: ${show(ms, 0, " ms")}`)));
+        x += scale(ms);
+      }
+      svg.append(draw("text", { x: x + 6, y: i * 26 + 16 }, show(total(line), 0, " ms")));
+    });
+    let x = 178;
+    names.forEach((name, i) => {
+      svg.append(draw("rect", { x, y: lines.length * 26 + 6, width: 10, height: 10, fill: stageColours[i % stageColours.length] }), draw("text", { x: x + 14, y: lines.length * 26 + 15, class: "axis" }, name));
+      x += 14 + name.length * 7 + 14;
+    });
+    return make("div", { class: "scroll" }, svg);
   }
 
   function transcript(row) {
