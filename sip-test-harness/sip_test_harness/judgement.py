@@ -86,7 +86,7 @@ def _find_interruptions(row: QaRow, reference: QaRow) -> None:
     wanted, found = bot_sound(reference), bot_sound(row)
     if wanted is None or found is None or row.failures:
         return
-    compared = flows(wanted, _turn_starts(reference), found, _turn_starts(row))
+    compared = flows(wanted, _turn_starts(reference), found, _turn_starts(row), row.lost_in_ms)
     row.prompts = len(compared)
     row.prompts_ms = round(sum(flow.prompt_ms for flow in compared), 1)
     row.interruptions = [

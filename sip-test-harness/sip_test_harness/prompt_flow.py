@@ -72,6 +72,7 @@ def flows(
     reference_turns_ms: Sequence[float],
     heard: NDArray[np.int16],
     heard_turns_ms: Sequence[float],
+    lost_ms: Sequence[float] = (),
 ) -> list[Flow]:
     """Compare all the prompts of a call with those of the undisturbed one.
 
@@ -81,15 +82,19 @@ def flows(
             them is a prompt.
         heard: the bot's sound of the call in question.
         heard_turns_ms: when the caller's turns began in it; what was not meant for the bot is no turn.
+        lost_ms: where packets of 20 ms of the heard sound were lost: nobody knows what was in them.
 
     Returns:
         A flow for each prompt that is the same in both calls.
     """
     out: list[Flow] = []
+    known = np.ones(len(heard), np.bool_)
+    for at_ms in lost_ms:
+        known[max(0, round(at_ms * 8) - FINE // 2) : max(0, round((at_ms + 20) * 8) + FINE // 2)] = False
     for wanted, found in zip(
         _between(reference, reference_turns_ms), _between(heard, heard_turns_ms), strict=False
     ):
-        flow = _flow(*wanted, *found)
+        flow = _flow(*wanted, *found, known)
         if flow is not None:
             out.append(flow)
     return out
@@ -111,6 +116,7 @@ def _flow(
     heard_start: int,
     heard_end: int,
     heard: NDArray[np.float32],
+    known: NDArray[np.bool_],
 ) -> Flow | None:
     blocks = [
         at
@@ -127,7 +133,7 @@ def _flow(
             break
     if offset is None:
         return None
-    return _Walk(reference, heard, heard_end, blocks).walk(offset)
+    return _Walk(reference, heard, known, heard_end, blocks).walk(offset)
 
 
 class _Walk:
@@ -137,11 +143,13 @@ class _Walk:
         self,
         reference: NDArray[np.float32],
         heard: NDArray[np.float32],
+        known: NDArray[np.bool_],
         heard_end: int,
         blocks: Sequence[int],
     ) -> None:
         self._reference = reference
         self._heard = heard
+        self._known = known
         self._end = heard_end
         self._blocks = blocks
 
@@ -200,8 +208,10 @@ class _Walk:
         left_out = 0
         for at in range(last, first, FINE):
             here = self._reference[at : at + FINE]
-            there = (self._piece(at + offset), self._piece(at + offset + shift))
-            loud = np.abs(here).max() > ACTIVE_PEAK
+            places = (at + offset, at + offset + shift)
+            there = [self._piece(place) for place in places]
+            told = all(self._known[max(0, place) : max(0, place + FINE)].all() for place in places)
+            loud = told and np.abs(here).max() > ACTIVE_PEAK
             left_out += bool(loud and not any(_same(here, other) for other in there))
         gap = self._heard[max(0, last + offset) : max(0, first + offset + shift)]
         pieces = len(gap) // FINE

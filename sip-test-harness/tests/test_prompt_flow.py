@@ -80,6 +80,17 @@ def test_lost_packets_of_the_bot_are_no_interruption():
     assert [flow.interruptions for flow in flows(REFERENCE, TURNS_MS, heard, TURNS_MS)] == [(), ()]
 
 
+def test_packets_lost_at_a_pause_are_not_held_against_the_bot():
+    """60 ms in front of the pause and 60 ms behind it were lost on their way to the caller."""
+    heard = np.concatenate([quiet(0.1), FADED, quiet(0.6), FIRST[12240:], quiet(2), SECOND, quiet(1)])
+    heard[12560:13040] = heard[17840:18320] = 0
+    lost_ms = [*range(1570, 1630, 20), *range(2230, 2290, 20)]
+    for lost, right in ((lost_ms, True), ([], False)):
+        first, _ = flows(REFERENCE, TURNS_MS, heard, [5200], lost)
+        (found,) = first.interruptions
+        assert found.resumed_right is right
+
+
 def test_other_words_are_not_compared():
     assert flows(FIRST, [], SECOND, []) == []
 
