@@ -64,7 +64,10 @@ def suite(
     progress = Console(stderr=True, soft_wrap=True)
 
     def show(done: int, total: int, row: QaRow) -> None:
-        progress.print(Text(f"[{done}/{total}] {row.name}, {row.profile}"), style="dim")
+        said = f": failed: {row.failures[0]}" if row.failures else ""
+        progress.print(
+            Text(f"[{done}/{total}] {row.name}, {row.profile}{said}"), style="red" if said else "dim"
+        )
 
     if offline:
         plan = OfflinePlan(bot, target, chosen.at, silence_ms=chosen.silence_ms)
