@@ -264,7 +264,7 @@ def test_tshark_agrees_on_a_real_capture(tmp_path):
 
 
 @pytest.mark.loopback
-@pytest.mark.parametrize("timing", ["turns", "verbatim"])
+@pytest.mark.parametrize("timing", ["turns", pytest.param("verbatim", marks=pytest.mark.long)])
 async def test_a_real_capture_with_jitter_loss_keys_and_40_ms_replays(timing):
     """Each key once, the sentence, in turns or with every packet at its time."""
     (recorded,) = read_recordings(REAL)
@@ -277,13 +277,14 @@ async def test_a_real_capture_with_jitter_loss_keys_and_40_ms_replays(timing):
             )
         )
         leg = await agent.wait_call()
-        run = await task
+        await task
     assert "".join(press.digit for press in leg.media.events.digits) == "407#"
     heard = [item for item in leg.media.heard if item.level_dbfs is not None and item.level_dbfs > -45]
     assert len(heard) * len(heard[0].packet.payload) / 8 > 700
     if timing == "verbatim":
-        assert run.failures == [] or "silent" in run.failures[0]
-        assert len(leg.media.received) == len(recorded.packets)
+        # Before the recorded packets the caller's own silence may have gone out.
+        got = {item.packet.payload for item in leg.media.received}
+        assert got >= {packet.payload for _, packet in recorded.packets}
 
 
 @pytest.mark.peer
