@@ -1,7 +1,7 @@
 """A bot broken in five ways is caught by the bank's QA suite each time, by the figure that fits.
 
-On virtual time with fake engines, in this process: the suite, its recordings, networks and conditions
-are the ones that people run.
+On virtual time in this process, with fake engines and with the shipped recogniser and voice: the suite,
+its recordings, networks and conditions are the ones that people run.
 """
 
 import io
@@ -21,6 +21,13 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 SUITE = breakages.ROOT / "dialplans/qa/bank.yaml"
 # The whole text stands as a partial result once both callers have said it.
 HEARD = "balance@1400"
+ENGINES = {
+    "fake engines": {
+        "asr": AsrSettings(engine="fake", fake_script=(HEARD,)),
+        "tts": TtsSettings(engine="tone"),
+    },
+    "shipped engines": {},
+}
 
 
 class InProcess(BotPipe):
@@ -47,11 +54,9 @@ class InProcess(BotPipe):
         self._bot.close()
 
 
-def rows_of(suite, **changes):
-    settings = Settings(
-        asr=AsrSettings(engine="fake", fake_script=(HEARD,)), tts=TtsSettings(engine="tone"), **changes
-    )
-    plan = OfflinePlan("", suite.target, suite.at, silence_ms=suite.silence_ms, sound=False)
+def rows_of(suite, engines, **changes):
+    settings = Settings(**ENGINES[engines], **changes)
+    plan = OfflinePlan("", suite.target, suite.at, silence_ms=suite.silence_ms)
     with InProcess(settings) as bot:
         return [offline_row(bot, plan, job) for job in suite.jobs()]
 
@@ -61,9 +66,14 @@ def suite():
     return read_suite(SUITE)
 
 
+@pytest.fixture(scope="module", params=list(ENGINES))
+def engines(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def baseline(suite):
-    rows = rows_of(suite)
+def baseline(suite, engines):
+    rows = rows_of(suite, engines)
     judge(rows)
     return rows
 
@@ -73,8 +83,8 @@ def verdict(suite, rows, baseline):
     return crossed(suite.conditions, rows, baseline)
 
 
-def test_the_bot_as_it_is_passes(suite, baseline):
-    assert verdict(suite, rows_of(suite), baseline) == {}
+def test_the_bot_as_it_is_passes(suite, baseline, engines):
+    assert verdict(suite, rows_of(suite, engines), baseline) == {}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +98,7 @@ def test_the_bot_as_it_is_passes(suite, baseline):
     ],
 )
 def test_a_broken_bot_is_caught_by_the_figure_that_fits(
-    suite, baseline, breakage, figure, monkeypatch, tmp_path
+    suite, baseline, engines, breakage, figure, monkeypatch, tmp_path
 ):
     from voicebot.audio.concealment import Concealer
     from voicebot.edge import receive_path
@@ -111,6 +121,6 @@ def test_a_broken_bot_is_caught_by_the_figure_that_fits(
         changes["dialplan"] = breakages.wrong_intent_dialplan(tmp_path)
     else:
         getattr(breakages, breakage)()
-    found = verdict(suite, rows_of(suite, **changes), baseline)
+    found = verdict(suite, rows_of(suite, engines, **changes), baseline)
     assert figure in found, found
     assert "the baseline has no" not in " ".join(found.values())

@@ -177,7 +177,7 @@
     for (const item of row.interruptions) holder.append(make("p", { class: "bad" }, item.pause_ms === null ? `Nobody meant to interrupt, but the prompt was cut at ${show(item.at_ms / 1000, 1, " s")}.` : `Nobody meant to interrupt, but the prompt was paused at ${show(item.at_ms / 1000, 1, " s")} for ${show(item.pause_ms, 0, " ms")}; ${item.resumed_right ? "it went on where it had stopped" : "it did not go on where it had stopped"}.`));
     const drawing = timeline(row);
     holder.append(drawing.svg);
-    const legend = [["caller", "caller"], ["bot", "bot"], ["onset", "response onset"], ["concealed", "lost, concealed"], ["lost", "lost, silence"], ["quiet", "lost between words, or not known"], ["late", "too late (caller: > 60 ms)"], ["stopped", "false pause or cancel"]];
+    const legend = [["caller", "caller"], ["bot", "bot"], ["onset", "response onset"], ["concealed", "lost, concealed"], ["lost", "lost (to the bot: became silence)"], ["quiet", "lost between words, or not known"], ["late", "too late (caller: > 60 ms)"], ["stopped", "false pause or cancel"]];
     holder.append(make("p", { class: "legend" }, ...legend.map(([name, text]) => make("span", {}, make("i", { style: `background:${colours[name]}` }), text))));
     if (row.sound_wav_base64) {
       const player = make("audio", { controls: "", preload: "metadata", src: `data:audio/wav;base64,${row.sound_wav_base64}` });
