@@ -54,8 +54,8 @@ class InProcess(BotPipe):
         self._bot.close()
 
 
-def rows_of(suite, engines, **changes):
-    settings = Settings(**ENGINES[engines], **changes)
+def rows_of(suite, kind, **changes):
+    settings = Settings(**ENGINES[kind], **changes)
     plan = OfflinePlan("", suite.target, suite.at, silence_ms=suite.silence_ms)
     with InProcess(settings) as bot:
         return [offline_row(bot, plan, job) for job in suite.jobs()]
@@ -67,13 +67,13 @@ def suite():
 
 
 @pytest.fixture(scope="module", params=list(ENGINES))
-def engines(request):
+def kind(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def baseline(suite, engines):
-    rows = rows_of(suite, engines)
+def baseline(suite, kind):
+    rows = rows_of(suite, kind)
     judge(rows)
     return rows
 
@@ -83,8 +83,8 @@ def verdict(suite, rows, baseline):
     return crossed(suite.conditions, rows, baseline)
 
 
-def test_the_bot_as_it_is_passes(suite, baseline, engines):
-    assert verdict(suite, rows_of(suite, engines), baseline) == {}
+def test_the_bot_as_it_is_passes(suite, baseline, kind):
+    assert verdict(suite, rows_of(suite, kind), baseline) == {}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_bot_as_it_is_passes(suite, baseline, engines):
     ],
 )
 def test_a_broken_bot_is_caught_by_the_figure_that_fits(
-    suite, baseline, engines, breakage, figure, monkeypatch, tmp_path
+    suite, baseline, kind, breakage, figure, monkeypatch, tmp_path
 ):
     from voicebot.audio.concealment import Concealer
     from voicebot.edge import receive_path
@@ -121,6 +121,6 @@ def test_a_broken_bot_is_caught_by_the_figure_that_fits(
         changes["dialplan"] = breakages.wrong_intent_dialplan(tmp_path)
     else:
         getattr(breakages, breakage)()
-    found = verdict(suite, rows_of(suite, engines, **changes), baseline)
+    found = verdict(suite, rows_of(suite, kind, **changes), baseline)
     assert figure in found, found
     assert "the baseline has no" not in " ".join(found.values())
