@@ -32,7 +32,7 @@ class LoadResult:
     """What came of a load run.
 
     ``failures`` counts each distinct sentence; ``held_back`` are starts that had to wait because
-    the limit of calls at once was reached.
+    the limit of calls at once was reached. Call n had ``profile`` with ``seed`` plus n.
     """
 
     calls: int = 0
@@ -49,6 +49,8 @@ class LoadResult:
     quality_mos_min: float | None = None
     lost_packets: int = 0
     timestamp_breaks: int = 0
+    profile: str = "none"
+    seed: int = 1
 
     @property
     def void(self) -> bool:
@@ -95,7 +97,7 @@ async def run_load(
     if not 1 <= at_once <= MAX_AT_ONCE:
         raise UsageError(f"1 to {MAX_AT_ONCE} calls at once, not {at_once}")
     profile = load_profile(script.profile)
-    result = LoadResult()
+    result = LoadResult(profile=script.profile, seed=options.seed)
     running = _Running()
     gate = asyncio.Semaphore(at_once)
 

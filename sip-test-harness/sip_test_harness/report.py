@@ -196,6 +196,7 @@ def load_table(result: LoadResult) -> Table:
             f"{result.lost_packets} bot packets missing, {result.timestamp_breaks} timestamp breaks, "
             f"worst MOS {result.quality_mos_min}"
         ),
+        f"profile {result.profile}, seeds from {result.seed}",
         *(f"{count} x {failure}" for failure, count in result.failures.most_common(5)),
     ]
     table.caption = Text("\n".join(lines))

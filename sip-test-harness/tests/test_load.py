@@ -19,6 +19,7 @@ async def test_twelve_calls_eight_at_once_are_all_measured():
     assert (result.calls, result.passed, result.most_at_once) == (12, 12, 8)
     assert result.held_back >= 1
     assert result.invite_to_200.count == 12
+    assert (result.profile, result.seed) == ("none", CallerOptions().seed)
     assert result.sender_lateness.count > 12 * 20
 
 
