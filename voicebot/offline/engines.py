@@ -1,10 +1,8 @@
 """The worker's real engines, called in line: no thread, no deadline, no influence of the load."""
 
 import asyncio
-import ctypes
 import datetime as dt
 from dataclasses import dataclass
-from zlib import crc32
 
 from voicebot.asr.build import build_factory
 from voicebot.asr.protocol import RecogniserFactory
@@ -19,6 +17,7 @@ from voicebot.dialogue.services import DialogueServices
 from voicebot.handoff.hold_music import hold_music
 from voicebot.llm.build import build_chat_model
 from voicebot.tts.build import build_renderer
+from voicebot.tts.repeatable import seed
 from voicebot.turn.voice_activity import VoiceActivity
 from voicebot.worker.handoff_call import HOLD_MUSIC, HandoffCall
 from voicebot.worker.handoff_rules import handoff_rules
@@ -63,7 +62,7 @@ class OfflineBot:
         self._plan = PlanLibrary(settings.dialplan).plan
         self._services = DialogueServices(self._plan, model, allowed_hosts=settings.tools.allowed_hosts)
         # Live, a voice that falls behind is replaced by the next one; here time stands still for it.
-        self._renderer = build_renderer(settings.tts, clock=lambda: 0.0)
+        self._renderer = build_renderer(settings.tts, clock=lambda: 0.0, repeatable=True)
         self._factory: RecogniserFactory = build_factory(settings.asr)
         self.plan_name = self._plan.name
         self.description = f"{self.plan_name}; {self._factory.description}"
@@ -84,7 +83,7 @@ class OfflineBot:
         ears = InlineEars(self._factory)
 
         def recognise(expectation: Expectation) -> InlineTurn:
-            _seed("turn")
+            seed("turn")
             return ears.recognise(expectation)
 
         def call_tool(call: CallTool) -> ToolFinished:
@@ -110,15 +109,9 @@ class OfflineBot:
             return hold_music()
         if not delivery.locale:  # not the plan's own words: its plain voice says them
             delivery = plan.delivery(PLAIN, plan.locale)
-        _seed(text)
         return spoken(self._renderer, text, delivery, plan.lexicon)
 
     def close(self) -> None:
         """Close the tools' connections."""
         self._loop.run_until_complete(self._services.close())
         self._loop.close()
-
-
-def _seed(text: str) -> None:
-    """Begin the C library's random numbers anew: Flite draws its noise from them, Kaldi its dither."""
-    ctypes.CDLL(None).srand(crc32(text.encode("utf-8", "replace")))

@@ -16,6 +16,7 @@ from voicebot.tts.flite import FliteVoice
 from voicebot.tts.profiles import load_profile
 from voicebot.tts.protocol import Voice
 from voicebot.tts.renderer import Law, ShapedVoice, SpeechRenderer
+from voicebot.tts.repeatable import RepeatableVoice
 from voicebot.tts.tone import ToneVoice
 
 Opener = Callable[[], Voice]
@@ -88,6 +89,7 @@ def build_renderer(
     law: Law = "ulaw",
     cache_dir: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
+    repeatable: bool = False,
 ) -> SpeechRenderer:
     """The renderer of this process; opens the default voice, so that a missing one shows at start.
 
@@ -96,12 +98,14 @@ def build_renderer(
         law: What the audio is.
         cache_dir: Where fixed prompts are kept over a restart; None: in memory only.
         clock: Monotonic seconds, by which slow voices are found.
+        repeatable: Say a text with the same samples each time; not for live calls.
 
     Raises:
         SynthesisError: Neither the default voice nor any fallback can be opened; says what to install.
     """
     names = (*BUILT_IN_VOICES, "coqui")
-    shelf = VoiceShelf({name: _opener(name, settings) for name in names}, settings.model_path)
+    openers = {name: _opener(name, settings, repeatable=repeatable) for name in names}
+    shelf = VoiceShelf(openers, settings.model_path)
     order = voice_order(settings)
     problems = []
     for name in order:
@@ -130,5 +134,9 @@ def voice_order(settings: TtsSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((first, *fallback)))
 
 
-def _opener(name: str, settings: TtsSettings) -> Opener:
-    return lambda: open_voice(name, model_path=settings.model_path, tone_delay_ms=settings.tone_delay_ms)
+def _opener(name: str, settings: TtsSettings, *, repeatable: bool) -> Opener:
+    def opened() -> Voice:
+        voice = open_voice(name, model_path=settings.model_path, tone_delay_ms=settings.tone_delay_ms)
+        return RepeatableVoice(voice) if repeatable else voice
+
+    return opened
