@@ -128,7 +128,7 @@ def test_an_open_answer_that_the_dialogue_can_act_on_is_not_waited_for_as_long()
 
 
 def test_a_caller_with_long_pauses_is_given_more_time_for_open_answers():
-    """Three pauses of 700 ms within a turn, and 600 ms are not taken for an end any more."""
+    """Three pauses of 700 ms within a turn, and 800 ms are not taken for an end any more."""
     endpointer = Endpointer(SETTINGS)
     endpointer.went_on(90.0)  # part of speaking
     for _ in range(SETTINGS.own_pauses - 1):

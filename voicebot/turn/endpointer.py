@@ -14,6 +14,7 @@ recogniser has heard so far (the table in ``TurnSettings``).
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,10 +66,20 @@ _DIGITS = frozenset(
 
 
 class Endpointer:
-    """Turns speech probabilities and partial results into turn starts and ends, for one call."""
+    """Turns speech probabilities and partial results into turn starts and ends, for one call.
 
-    def __init__(self, settings: TurnSettings) -> None:
+    Args:
+        settings: Holds.
+        fall_db: By how much the voice of a turn from one position to another has fallen at its end; by
+            default it never does.
+    """
+
+    def __init__(
+        self, settings: TurnSettings, fall_db: Callable[[int, int], float] = lambda _start, _end: 0.0
+    ) -> None:
         self._settings = settings
+        self._fall_db = fall_db
+        self._fallen = False
         self._hesitations = frozenset(settings.hesitation_words)
         self._expectation = Expectation()
         self._run_windows = 0
@@ -144,6 +155,8 @@ class Endpointer:
             self._silence_start = None
         elif probability < settings.silence_probability and self._silence_start is None:
             self._silence_start = end_samples - length_samples
+            fall_db = self._fall_db(self._start, self._speech_end)
+            self._fallen = fall_db >= self._settings.open_fall_db
         return self._decide()
 
     def begin(self, start_samples: int, now_samples: int) -> None:
@@ -164,6 +177,7 @@ class Endpointer:
         """Forget the turn under way (a key was pressed, or listening stopped)."""
         self._start = None
         self._silence_start = None
+        self._fallen = False
         self._run_windows = 0
         self._partial = self._understood = ""
 
@@ -192,7 +206,9 @@ class Endpointer:
         return self._hold_open_ms(), "open"
 
     def _hold_open_ms(self) -> int:
-        """How long an open answer is waited for: longer for a caller who makes longer pauses."""
+        """The hold of an open answer: short for a voice that has fallen, long for long own pauses."""
+        if self._fallen:
+            return self._settings.hold_open_fallen_ms
         hold_ms = self._settings.hold_open_ms
         if len(self._pauses_ms) < self._settings.own_pauses:
             return hold_ms

@@ -21,6 +21,7 @@ from voicebot.turn.echo_reference import EchoReference
 from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.endpointer import SAMPLES_PER_MS, EndOfTurn, Endpointer, HoldReason, SpeechStart
 from voicebot.turn.voice_activity import WINDOW_SAMPLES, VadWindow, VoiceActivityDetector
+from voicebot.turn.voice_fall import VoiceFall
 
 FULL_SCALE = 32768.0
 FRAME_MS = 20
@@ -92,7 +93,8 @@ class Listener:
         self._echo = echo or EchoPath(settings.echo)
         self._reference = EchoReference()
         self._trigger = EchoTrigger(settings.echo_trigger, settings.barge_in_ms)
-        self._endpointer = Endpointer(settings)
+        self._fall = VoiceFall()
+        self._endpointer = Endpointer(settings, self._fall.fall_db)
         self._listen: Listen | None = None
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
         self._arrivals_ms: deque[float] = deque(maxlen=ARRIVALS_KEPT)
@@ -198,6 +200,7 @@ class Listener:
         cancelled = echo.echo_expected and echo.state is EchoState.ECHO
         payload = encode_ulaw(echo.residual) if cancelled else frame.payload
         self._preroll.append(payload)
+        self._fall.add(heard)
         windows = self._detector.feed(heard)
         triggered = self._trigger.feed(echo, windows)
         if self._listen is None or (self._bot_spoke and not may_interrupt):
