@@ -395,7 +395,7 @@ class TurnSettings(_Section):
     open_fall_db: float = Field(
         9.0,
         ge=0,
-        description="a voice so much weaker in its last 400 ms than in the whole turn has come to an end,"
+        description="a voice so much weaker in its last 400 ms than in the whole turn has come to an end"
         " as sentences do, dB",
     )
     hold_open_fallen_ms: int = Field(450, ge=0, description="as hold_open_ms, for such a voice")
