@@ -9,7 +9,7 @@ from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import Listen
 from voicebot.link.binary_media import CallerAudio
-from voicebot.turn.echo_path import EchoPath
+from voicebot.turn.echo_path import EchoPath, EchoResult, EchoState
 from voicebot.turn.voice_activity import ScriptedVoiceActivity
 from voicebot.worker.listener import (
     BargeIn,
@@ -82,8 +82,8 @@ def test_speech_over_the_bot_interrupts_after_the_set_time():
     assert SETTINGS.barge_in_ms <= at + 20 - 1000 <= SETTINGS.barge_in_ms + 52
 
 
-def test_a_cough_over_the_bot_does_not_interrupt_and_is_no_turn():
-    listener = listener_with((1000, 1100))
+def test_a_click_over_the_bot_does_not_interrupt_and_is_no_turn():
+    listener = listener_with((1000, 1040))
     listener.listen(LISTEN, 0.0)
     listener.bot_speaking(speaking=True, now_ms=0.0)
     assert kinds(feed(listener, 0, 3000)) == []
@@ -158,3 +158,31 @@ def test_our_own_voice_coming_back_is_no_caller():
         frame = CallerAudio(tick, tick * 160, 0, position, came_back)
         events += listener.audio(frame, tick * 20.0, may_interrupt=True)
     assert events == []
+
+
+class OwnVoiceBack(EchoPath):
+    """A line with an echo: something is heard that the echo does not explain."""
+
+    def process(self, microphone, reference, reference_active):
+        return EchoResult(
+            residual=microphone,
+            state=EchoState.ECHO,
+            delay_ms=100.0,
+            echo_expected=True,
+            explained_ratio=0.0,
+            unmodelled_ratio=0.0,
+            evidence=0.0,
+            above_noise_db=40.0,
+            heard_dbov=-20.0,
+            unexplained=1.0,
+        )
+
+
+@pytest.mark.parametrize(("voice_left", "interrupts"), [(0.95, True), (0.3, False)])
+def test_on_a_line_with_echo_a_voice_must_be_left_when_the_echo_is_taken_out(voice_left, interrupts):
+    """Our own echo makes the detector hear a voice in a cough or a tone; without it none is there."""
+    listener = listener_with((1000, 2000), echo=OwnVoiceBack())
+    listener._detector.look_back = lambda pcm: voice_left
+    listener.listen(LISTEN, 0.0)
+    listener.bot_speaking(speaking=True, now_ms=0.0)
+    assert (BargeIn in kinds(feed(listener, 0, 3000))) is interrupts

@@ -63,3 +63,10 @@ def test_an_open_answer_whose_voice_has_fallen_is_held_for_less(fall_db, hold_ms
     assert asked == [(0, 40 * 256)]
     assert events[committed].hold_ms == hold_ms
     assert (committed + 1 - 40) * 32 - 32 < hold_ms <= (committed + 1 - 40) * 32
+
+
+def test_the_level_is_that_of_the_last_400_ms():
+    """A tone of 60 dB over one step of 16 bits is 30.3 dB below full scale."""
+    fall, _ = heard((40, 30), (60, 20))
+    assert fall.level_dbov == pytest.approx(60 - 90.3, abs=0.1)
+    assert VoiceFall().level_dbov < -80

@@ -279,7 +279,7 @@ _TURN_PRESETS: Final[dict[str, dict[str, int]]] = {
         "hold_open_max_ms": 800,
         "hold_hesitation_ms": 1000,
         "stable_partial_ms": 60,
-        "barge_in_ms": 80,
+        "barge_in_ms": 40,
     },
     "careful": {
         "hold_complete_ms": 200,
@@ -290,7 +290,7 @@ _TURN_PRESETS: Final[dict[str, dict[str, int]]] = {
         "hold_open_fallen_ms": 800,
         "hold_open_max_ms": 1600,
         "hold_hesitation_ms": 2000,
-        "barge_in_ms": 160,
+        "barge_in_ms": 120,
         "min_onset_ms": 200,
     },
 }
@@ -319,7 +319,7 @@ class TurnSettings(_Section):
     )
     speech_start_windows: int = Field(2, ge=1, description="windows of 32 ms in a row that start a turn")
     barge_in_ms: int = Field(
-        100, ge=32, description="voice that pauses a prompt on a line without echo (else: echo_trigger)"
+        60, ge=32, description="voice that pauses a prompt on a line without echo (else: echo_trigger)"
     )
     barge_in_confirm_ms: int = Field(
         600, ge=0, description="time in which a pause is confirmed or undone"
@@ -328,6 +328,11 @@ class TurnSettings(_Section):
         1000,
         ge=0,
         description="a voice that goes on so long after the pause is meant, whatever was understood",
+    )
+    barge_in_voice_dbov: float = Field(
+        -36.0,
+        le=0,
+        description="mean level of 400 ms of such a voice: what is weaker may be others in the room",
     )
     barge_in_content_words: int = Field(2, ge=1, description="words that confirm without more waiting")
     interrupt_words: tuple[str, ...] = (

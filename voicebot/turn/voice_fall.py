@@ -20,6 +20,7 @@ FRAME_SAMPLES: Final = 160
 LAST_FRAMES: Final = 20
 _KEPT_FRAMES: Final = 1000  # a turn is 20 s at most
 _VOICE_RANGE_DB: Final = 25.0
+_FULL_SCALE_DB: Final = 20.0 * math.log10(32768.0)
 
 
 class VoiceFall:
@@ -35,6 +36,12 @@ class VoiceFall:
         power = float(np.dot(values, values)) / FRAME_SAMPLES
         self._levels_db.append(10.0 * math.log10(power + 1.0))
         self._frames += 1
+
+    @property
+    def level_dbov(self) -> float:
+        """Mean level of the last 400 ms."""
+        last = [self._levels_db[k] for k in range(-min(LAST_FRAMES, len(self._levels_db)), 0)]
+        return sum(last) / max(1, len(last)) - _FULL_SCALE_DB
 
     def fall_db(self, start_samples: int, end_samples: int) -> float:
         """By how much the last 400 ms before `end_samples` are weaker than the voice since the start.

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
 from voicebot.config.settings import TurnSettings
@@ -26,6 +27,7 @@ from voicebot.turn.voice_fall import VoiceFall
 FULL_SCALE = 32768.0
 FRAME_MS = 20
 FRAME_SAMPLES = 160
+RESIDUAL_FRAMES = 32  # 640 ms: enough for the detector to come to itself
 ARRIVALS_KEPT = 1500  # 30 s
 
 
@@ -94,6 +96,7 @@ class Listener:
         self._reference = EchoReference()
         self._trigger = EchoTrigger(settings.echo_trigger, settings.barge_in_ms)
         self._fall = VoiceFall()
+        self._residual: deque[NDArray[np.int16]] = deque(maxlen=RESIDUAL_FRAMES)
         self._endpointer = Endpointer(settings, self._fall.fall_db)
         self._listen: Listen | None = None
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
@@ -115,8 +118,9 @@ class Listener:
 
     @property
     def voice_now(self) -> bool:
-        """Whether the caller speaks at this moment, as far as the detector has heard."""
-        return self._endpointer.in_turn and not self._endpointer.silent_samples
+        """Whether a caller speaks at this moment who is near the telephone."""
+        speaks = self._endpointer.in_turn and not self._endpointer.silent_samples
+        return speaks and self._fall.level_dbov >= self._settings.barge_in_voice_dbov
 
     @property
     def echo_return_loss_db(self) -> float | None:
@@ -203,6 +207,9 @@ class Listener:
         self._fall.add(heard)
         windows = self._detector.feed(heard)
         triggered = self._trigger.feed(echo, windows)
+        self._residual.append(echo.residual)
+        if triggered and cancelled:
+            triggered = self._voice_is_left(windows)
         if self._listen is None or (self._bot_spoke and not may_interrupt):
             return []
         if self._bot_spoke and not self._endpointer.in_turn:
@@ -226,6 +233,17 @@ class Listener:
             elif self._endpointer.in_turn and self._paused():
                 events.append(TurnPaused())
         return events
+
+    def _voice_is_left(self, windows: list[VadWindow]) -> bool:
+        """Whether there is a voice in what is left without our echo.
+
+        While our own voice is in what is heard, the detector hears a voice whatever else is there: a
+        cough, a tone. Asked only when a trigger is due: listening to both all the time would cost twice.
+        """
+        if not windows:
+            return False  # nothing new since the last look
+        left = self._detector.look_back(np.concatenate(self._residual))
+        return left >= self._settings.echo_trigger.residual_probability
 
     def _interrupt(self, windows: list[VadWindow]) -> list[ListenerEvent]:
         """The caller is heard over the bot: a turn begins, dated back to where the voice began."""

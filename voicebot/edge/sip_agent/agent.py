@@ -40,8 +40,9 @@ from voicebot.telemetry.log import get_logger
 
 _POLL_BUSY_S: Final = 0.010
 _POLL_IDLE_S: Final = 0.020
+_BUSY_POLLS: Final = 100  # a second
 _MAX_EVENTS_PER_POLL: Final = 16
-_WATCH_POLLS: Final = 500
+_WATCH_POLLS: Final = 250
 _BRIDGE_POLLS: Final = 5
 _TELL_EVERY_S: Final = 60.0
 _log = get_logger()
@@ -67,6 +68,7 @@ class PjSipAgent:
         self._admission = Admission(sip, own_peers(sip, dialled), _digest_gate(sip))
         self._door: SipDoor | None = None
         self._polls = 0
+        self._busy_polls = 0
         self._endpoint: Any = None
         self._account: PjAccount | None = None
         self._legs: set[PjSipLeg] = set()
@@ -129,13 +131,15 @@ class PjSipAgent:
         """Serve the library until cancelled."""
         while True:
             self.poll()
-            await asyncio.sleep(_POLL_BUSY_S if self._legs else _POLL_IDLE_S)
+            await asyncio.sleep(_POLL_BUSY_S if self._busy_polls else _POLL_IDLE_S)
 
     def poll(self) -> None:
         """One turn: what the library has, then what it led to."""
+        self._busy_polls = max(0, self._busy_polls - 1)
         for _ in range(_MAX_EVENTS_PER_POLL):
             if self._endpoint.libHandleEvents(0) <= 0:
                 break
+            self._busy_polls = _BUSY_POLLS  # an answer is due, or follows: look more often for a while
         self._polls += 1
         if self._bridge is not None and self._polls % _BRIDGE_POLLS == 0:
             self._bridge.tick()
