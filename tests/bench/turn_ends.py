@@ -156,11 +156,14 @@ def order_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
 def sentence_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
     """Whole sentences of the split's speakers, each speaker's in a row."""
     made = 0
-    for number, (name, content) in enumerate(_files(data, "speechocean762")):
-        if made == count or number % 3 or not name.endswith(".ogg"):
-            continue
-        speaker = name.split("/")[1]
-        if (split_of("speechocean762", speaker) == "test") == (split == "test"):
+
+    def wanted(path: Path) -> bool:
+        held_out = split_of("speechocean762", path.parts[1]) == "test" if len(path.parts) > 2 else False
+        return path.suffix == ".ogg" and held_out == (split == "test")
+
+    for number, (path, content) in enumerate(archive_files(data, "speechocean762", wanted)):
+        speaker = path.parts[1]
+        if made < count and (split == "test" or number % 12 == 0):
             made += 1
             audio = soundfile.read(io.BytesIO(content), dtype="int16")[0]
             yield heard_turn(audio, speaker, Expectation(kind="free"), [])
