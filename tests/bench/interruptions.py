@@ -14,7 +14,7 @@ The bot says two sentences and asks a question; in the middle of the statement t
 
 Half of the lines have an echo (hybrid, 12 to 24 dB). Voices are human, of speakers whom the recogniser was not
 trained with (`--split test` takes its test and tuning speakers, `train` is for development); there are few of
-them, so they are heard at several moments and on several lines: n counts calls, the note counts recordings.
+them, so they are heard at several moments and on several lines: n counts calls, the note counts voices.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from sip_test_harness.asr_corpus import Clip, Corpus, archive_files
 from sip_test_harness.echo_simulator import EchoLine, EchoSimulator
-from tests.bench.asr_clips import Clip, _files, speech_commands
 from tests.bench.confidence import wilson
 from tests.bench.echo import at_level, trimmed
 from tests.bench.rows import machine, percentile, row, write
@@ -185,15 +185,15 @@ def play(case: Case, settings: TurnSettings | None = None) -> Seen:
 
 def sentences(data: Path, split: str) -> Iterator[Clip]:
     """Whole sentences of other people, 1.5 s and more."""
-    for name, content in _files(data, "commonvoice_en"):
-        held_out = split_of("commonvoice_en", name) != "train"
-        if name.endswith(".ogg") and held_out == (split == "test"):
-            audio, rate_hz = soundfile.read(io.BytesIO(content), dtype="int16")
-            audio = trimmed(
-                at_level(audio if rate_hz == 8000 else audio[:: rate_hz // 8000], LEVEL_DBOV)
-            )
-            if audio.size >= 1.5 * 8000:
-                yield Clip(audio[: 3 * 8000], "", name, name)
+
+    def wanted(path: Path) -> bool:
+        held_out = split_of("commonvoice_en", path.as_posix()) != "train"
+        return path.suffix == ".ogg" and held_out == (split == "test")
+
+    for path, content in archive_files(data, "commonvoice_en", wanted):
+        audio = trimmed(at_level(soundfile.read(io.BytesIO(content), dtype="int16")[0], LEVEL_DBOV))
+        if audio.size >= 1.5 * 8000:
+            yield Clip(audio[: 3 * 8000], "", path.stem)
 
 
 def burst(seed: int) -> np.ndarray:
@@ -224,9 +224,9 @@ def tones(seed: int) -> np.ndarray:
 def cases(data: Path, split: str, count: int, kinds: tuple[str, ...]) -> list[Case]:
     """So many calls of each kind."""
     words = [
-        Clip(trimmed(at_level(c.audio, LEVEL_DBOV)), c.text, c.speaker, c.name)
+        Clip(trimmed(at_level(c.audio, LEVEL_DBOV)), c.text, c.speaker)
         for part in (("test", "dev") if split == "test" else ("train",))
-        for c in speech_commands(data, part)
+        for c in Corpus(data, part).words()
         if c.text in sum(WORDS.values(), ())
     ]
     talk = list(sentences(data, split))
@@ -234,21 +234,19 @@ def cases(data: Path, split: str, count: int, kinds: tuple[str, ...]) -> list[Ca
     for kind in kinds:
         for number in range(count):
             pick = random.Random(f"{kind}-{number}")
-            clip = Clip(np.zeros(0, np.int16), "", "", f"{kind}-{number}")
+            clip = Clip(np.zeros(0, np.int16), "", f"{kind}-{number}")
             if kind in WORDS:
                 own = [c for c in words if c.text in WORDS[kind]]
                 clip = own[number % len(own)]
             elif kind == "talk":
                 clip = talk[number % len(talk)]
             elif kind == "burst":
-                clip = Clip(burst(number), "", "", clip.name)
+                clip = Clip(burst(number), "", clip.speaker)
             elif kind == "tones":
-                clip = Clip(tones(number), "", "", clip.name)
+                clip = Clip(tones(number), "", clip.speaker)
             elif kind == "babble":
                 voices = [np.resize(c.audio, 24000).astype(float) for c in pick.sample(talk, 6)]
-                clip = Clip(
-                    at_level(np.rint(sum(voices) / 6).astype(np.int16), -42.0), "", "", clip.name
-                )
+                clip = Clip(at_level(np.rint(sum(voices) / 6).astype(np.int16), -42.0), "", clip.speaker)
             line = EchoLine(
                 "hybrid" if number % 2 else "none",
                 return_loss_db=pick.choice((12.0, 18.0, 24.0)),
@@ -257,7 +255,7 @@ def cases(data: Path, split: str, count: int, kinds: tuple[str, ...]) -> list[Ca
                 seed=number,
             )
             made.append(
-                Case(kind, clip.audio, clip.text, clip.name, pick.randrange(2500, 6500, 20), line)
+                Case(kind, clip.audio, clip.text, clip.speaker, pick.randrange(2500, 6500, 20), line)
             )
     return made
 
@@ -274,7 +272,7 @@ def rows(seen: list[Seen]) -> list[dict[str, object]]:
         paused = [s.paused_ms for s in mine if s.paused_ms is not None]
         name = "honoured" if kind in HONOURED else "not taken for an interruption"
         limit = limits.get(kind, 99.5)
-        note = f"n={len(mine)} of {len({s.name for s in mine})} recordings, 95 % CI {low:.1f}-{high:.1f}"
+        note = f"n={len(mine)} of {len({s.name for s in mine})} voices or sounds, 95 % CI {low:.1f}-{high:.1f}"
         table.append(
             row(
                 f"{kind}: {name}",
