@@ -10,8 +10,8 @@ MENU = Expectation(kind="menu", phrases=("balance", "block my card"), complete=f
 YES_NO = Expectation(kind="yes_no", phrases=("yes", "yeah", "no", "right"))
 
 
-def overlap(expectation=MENU, *, asking=False, own=(), min_words=1, speaking=False):
-    return Overlap(expectation, asking, tuple(own), min_words, speaking)
+def overlap(expectation=MENU, *, asking=False, own=(), min_words=1, speaking=False, ending=False):
+    return Overlap(expectation, asking, tuple(own), min_words, speaking, ending)
 
 
 def triggered():
@@ -114,3 +114,19 @@ def test_humming_our_own_words_and_prompts_that_ask_for_more_resume_at_once(text
     judge = triggered()
     judge.partial(text, overlap(speaking=True, **more))
     assert judge.advance(1600.0, overlap(speaking=True, **more)) is Verdict.RESUMED
+
+
+@pytest.mark.parametrize(("final", "verdict"), [("stop", Verdict.CONFIRMED), ("yeah", Verdict.RESUMED)])
+def test_a_short_word_that_is_only_in_the_final_result_is_waited_for(final, verdict):
+    """No partial, and the caller has just fallen silent: the recogniser's last word decides."""
+    judge = triggered()
+    assert judge.advance(1600.0, overlap(ending=True)) is Verdict.UNDECIDED
+    assert judge.turn_ended(final, overlap()) is verdict
+
+
+def test_the_last_word_is_not_waited_for_for_ever():
+    judge = triggered()
+    now_ms = 1600.0
+    while judge.advance(now_ms, overlap(ending=True)) is Verdict.UNDECIDED:
+        now_ms = judge.next_deadline_ms()
+    assert now_ms == 1600.0 + TurnSettings().barge_in_hold_ms

@@ -162,3 +162,13 @@ def test_a_preset_gives_other_defaults_and_what_is_set_by_name_counts_more():
     assert fast.barge_in_ms < SETTINGS.barge_in_ms < careful.barge_in_ms
     assert TurnSettings(preset="fast", hold_open_ms=555).hold_open_ms == 555
     assert TurnSettings() == TurnSettings(preset="balanced")
+
+
+def test_the_words_of_an_interruption_are_wanted_soon():
+    """While an interruption is judged no silence is waited for longer than asked; afterwards it is again."""
+    endpointer = Endpointer(SETTINGS)
+    endpointer.hurry(200)
+    events = run(endpointer, "s" * 10 + "." * 40)
+    assert events[-1][1].hold_ms == 200
+    events = run(endpointer, "s" * 10 + "." * 40)
+    assert events[-1][1].hold_ms == SETTINGS.hold_open_ms

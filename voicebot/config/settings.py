@@ -324,6 +324,12 @@ class TurnSettings(_Section):
     barge_in_confirm_ms: int = Field(
         600, ge=0, description="time in which a pause is confirmed or undone"
     )
+    barge_in_hold_ms: int = Field(
+        200,
+        ge=0,
+        description="silence after which the words over the prompt are asked for: a short one is often"
+        " only in the final result; that much is waited for it after barge_in_confirm_ms",
+    )
     barge_in_voice_ms: int = Field(
         1000,
         ge=0,

@@ -40,6 +40,7 @@ class Overlap:
         own_words: What the bot itself said in the last two seconds.
         min_words: So many words of content the prompt that plays can be cut with.
         speaking: The caller's voice is heard at this moment.
+        ending: The caller has just fallen silent: the final result is about to come.
     """
 
     expectation: Expectation
@@ -47,6 +48,7 @@ class Overlap:
     own_words: tuple[str, ...]
     min_words: int = 1
     speaking: bool = False
+    ending: bool = False
 
 
 class BargeInJudge:
@@ -100,6 +102,11 @@ class BargeInJudge:
             if now_ms >= meant_ms:
                 return self._decide(Verdict.CONFIRMED)
             self._deadline_ms = min(meant_ms, now_ms + _LOOK_AGAIN_MS)
+            return Verdict.UNDECIDED
+        settings = self._settings
+        latest_ms = self._triggered_ms + settings.barge_in_confirm_ms + settings.barge_in_hold_ms
+        if overlap.ending and not self._text and now_ms < latest_ms:
+            self._deadline_ms = min(latest_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
         return self._last_look(self._text, overlap)
 

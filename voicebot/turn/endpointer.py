@@ -80,6 +80,7 @@ class Endpointer:
         self._settings = settings
         self._fall_db = fall_db
         self._fallen = False
+        self._longest_hold_ms: int | None = None
         self._hesitations = frozenset(settings.hesitation_words)
         self._expectation = Expectation()
         self._run_windows = 0
@@ -116,6 +117,10 @@ class Endpointer:
     def understood(self, text: str) -> None:
         """The dialogue knows what to do about this text, should it be all."""
         self._understood = text
+
+    def hurry(self, longest_hold_ms: int | None) -> None:
+        """No silence is waited for longer until this turn is over, or until None lifts that."""
+        self._longest_hold_ms = longest_hold_ms
 
     def went_on(self, pause_ms: float) -> None:
         """The caller went on speaking after a pause of this length, within one turn."""
@@ -177,6 +182,7 @@ class Endpointer:
         """Forget the turn under way (a key was pressed, or listening stopped)."""
         self._start = None
         self._silence_start = None
+        self._longest_hold_ms = None
         self._fallen = False
         self._run_windows = 0
         self._partial = self._understood = ""
@@ -226,6 +232,8 @@ class Endpointer:
         if self._silence_start is None:
             return None
         hold_ms, reason = self.hold()
+        if self._longest_hold_ms is not None:
+            hold_ms = min(hold_ms, self._longest_hold_ms)
         silent = now - self._silence_start
         since_speech = now - self._speech_end
         if silent < hold_ms * SAMPLES_PER_MS:

@@ -475,6 +475,7 @@ class CallCore:
                         effects.append(FeedRecognition(self._recognising, event.payload))
                 case BargeIn():
                     self._judge.trigger(now_ms)
+                    self._listener.second_look(looking=True)
                     effects.append(ToEdge(Pause(ramp_ms=self._pause_ramp_ms)))
                     effects += self._judged(self._judge.partial(self._partial, self._overlap()), now_ms)
                 case TurnEnded():
@@ -574,10 +575,13 @@ class CallCore:
             self._output.own_words(),
             self._output.min_words,
             self._listener.voice_now,
+            self._listener.ending_now,
         )
 
     def _judged(self, verdict: Verdict, now_ms: float) -> list[Effect]:
         """Carry out what the second look at an interruption says."""
+        if verdict is not Verdict.UNDECIDED:
+            self._listener.second_look(looking=False)
         if verdict is Verdict.CONFIRMED:
             cleared, interrupted = self._output.clear()
             return cleared + self._dialogue_events(list(interrupted), now_ms)

@@ -123,6 +123,11 @@ class Listener:
         return speaks and self._fall.level_dbov >= self._settings.barge_in_voice_dbov
 
     @property
+    def ending_now(self) -> bool:
+        """Whether the caller has just fallen silent in the middle of a turn."""
+        return self._endpointer.in_turn and self._endpointer.silent_samples > 0
+
+    @property
     def echo_return_loss_db(self) -> float | None:
         """How much weaker our voice comes back; None when it does not, or it is not known."""
         return self._echo.return_loss_db
@@ -176,6 +181,10 @@ class Listener:
         """The interruption was none: the bot speaks on, what was heard does not count."""
         self._trigger.reset()
         return self._drop_turn()
+
+    def second_look(self, *, looking: bool) -> None:
+        """An interruption is being judged: its words are wanted soon, not once its turn is over."""
+        self._endpointer.hurry(self._settings.barge_in_hold_ms if looking else None)
 
     def sent(self, position_samples: int, payload: bytes) -> None:
         """20 ms went to the caller: mu-law that ends at this position of the outgoing stream."""
