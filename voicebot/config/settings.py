@@ -396,7 +396,7 @@ class TurnSettings(_Section):
     shout_above_own_db: float = Field(
         8.0, gt=0, description="above the median of the caller's own turns before: loud"
     )
-    hold_complete_ms: int = Field(100, ge=0, description="the answer is complete and stable")
+    hold_complete_ms: int = Field(80, ge=0, description="the answer is complete and stable")
     hold_phrase_ms: int = Field(300, ge=0, description="an expected answer that could still go on")
     hold_digits_ms: int = Field(1500, ge=0, description="fewer digits than asked for")
     hold_understood_ms: int = Field(
