@@ -253,6 +253,27 @@ def test_the_answer_is_prepared_before_the_turn_is_committed():
     assert record.of(TurnMeasured)[0].speculation == "hit"
 
 
+def test_nothing_is_prepared_for_half_a_number():
+    """Four digits are asked for, three were heard: an answer to them is of no use, and launches are few."""
+
+    class Asks(ThreeLines):
+        def start(self):
+            digits = Expectation(kind="digits", phrases=("one", "two"), min_digits=4, max_digits=4)
+            return [
+                Speak(utterance="u1", text="The number?"),
+                Listen(expectation=digits, no_input_ms=3000),
+            ]
+
+        def fork(self):
+            return Asks()
+
+    for said, prepared in (("one two one", False), ("one two one two", True)):
+        record = call(
+            Asks(), ScriptedCaller(("listen",), ("say", 600), ("wait", 300), ("hang_up",)), said
+        )
+        assert bool(record.of(RenderAhead)) is prepared
+
+
 def test_preparing_does_nothing_that_the_caller_did_not_commit_to():
     """A twin decides: nothing is stored, said or hung up for a text that never became a turn."""
     dialogue = ThreeLines()

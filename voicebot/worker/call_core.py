@@ -109,7 +109,7 @@ from voicebot.worker.listener import (
     TurnStarted,
 )
 from voicebot.worker.silence_watch import SilenceWatch
-from voicebot.worker.speculation import Speculator
+from voicebot.worker.speculation import SpeculationCounts, Speculator
 from voicebot.worker.speech_output import SpeechOutput
 from voicebot.worker.turn_merge import TurnMerge
 from voicebot.worker.turn_meter import TurnMeter
@@ -235,6 +235,11 @@ class CallCore:
     def echo_return_loss_db(self) -> float | None:
         """How much weaker the bot's voice comes back; None when it does not, or it is not known."""
         return self._listener.echo_return_loss_db
+
+    @property
+    def speculation(self) -> SpeculationCounts:
+        """Answers prepared, hits and turns so far."""
+        return self._speculator.counts
 
     # ------------------------------------------------------------ inputs
 
@@ -538,6 +543,8 @@ class CallCore:
         text = self._partial
         if self._dialogue is None or self._judge.paused or not self._speculator.wants(text):
             return []
+        if self._listener.expects_more:
+            return []  # it would only use up what may be launched in a turn
         manner = self._manner.of(text, None)  # its level is known when it is over
         said = CallerSaid(text=text, manner=manner, at_ms=int(now_ms - self._answered_ms))
         actions = self._dialogue.fork().handle(said)

@@ -123,6 +123,11 @@ class Listener:
         return speaks and self._fall.level_dbov >= self._settings.barge_in_voice_dbov
 
     @property
+    def expects_more(self) -> bool:
+        """Whether what was heard so far is surely not all: too few digits, or it ends in "and"."""
+        return self._endpointer.hold()[1] in {"digits", "hesitation"}
+
+    @property
     def ending_now(self) -> bool:
         """Whether the caller has just fallen silent in the middle of a turn."""
         return self._endpointer.in_turn and self._endpointer.silent_samples > 0
