@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sip_test_harness import Caller, CallerOptions
+from sip_test_harness import Caller, CallerOptions, HarnessError
 from tests.bench.rows import at_most, machine, percentile, row, write
 from tests.loopback.takeover_kit import (
     Booking,
@@ -122,6 +122,16 @@ async def trials(bot, count, chance):
     return rows
 
 
+async def judged_call(bot, booking):
+    """One caller's whole call, and what was wrong with it."""
+    try:
+        call = await ordering_call(bot)
+        record = await bot.record_of(call.call_id, limit_s=60)
+    except (HarnessError, TimeoutError) as error:
+        return [f"{type(error).__name__}: {error}" or "no record"]
+    return problems(call, record, booking, record["session_id"])
+
+
 async def random_kills(bot, booking, wanted, chance):
     kills, found, done = 0, [], 0
 
@@ -137,9 +147,8 @@ async def random_kills(bot, booking, wanted, chance):
 
     killing = asyncio.create_task(killer())
     while not killing.done():
-        for call in await asyncio.gather(*(ordering_call(bot) for _ in range(4))):
-            record = await bot.record_of(call.call_id, limit_s=60)
-            found += problems(call, record, booking, record["session_id"])
+        for found_here in await asyncio.gather(*(judged_call(bot, booking) for _ in range(4))):
+            found += found_here
             done += 1
         print(f"{kills} kills, {done} calls, problems: {found}", flush=True)
     await killing
