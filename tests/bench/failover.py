@@ -128,7 +128,7 @@ async def judged_call(bot, booking):
         call = await ordering_call(bot)
         record = await bot.record_of(call.call_id, limit_s=60)
     except (HarnessError, TimeoutError) as error:
-        return [f"{type(error).__name__}: {error}" or "no record"]
+        return [f"{type(error).__name__}: {error}"]
     return problems(call, record, booking, record["session_id"])
 
 
