@@ -229,11 +229,15 @@ async def test_a_takeover_sees_what_the_dead_worker_had_acknowledged(tmp_path, s
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_fencing_the_dead_worker_out_keeps_what_it_had_acknowledged(tmp_path, sick):
+PATIENT = "voicebot.session.journalled_store.READ_LIMIT_MS"  # a machine that tests may be slow
+
+
+async def test_fencing_the_dead_worker_out_keeps_what_it_had_acknowledged(tmp_path, sick, monkeypatch):
     """A takeover opens the session with its lease before it loads; both calls of the dead worker come at once.
 
     Found by random kills: the store refused the journal's entries as stale, and the second call did not wait.
     """
+    monkeypatch.setattr(PATIENT, 20_000)
     store = JournalledSessionStore(sick, tmp_path)
     await store.start()
     dead = Journal.create(tmp_path)
@@ -258,8 +262,9 @@ def process_that_is_gone():
     return done.pid
 
 
-async def test_a_journal_that_another_worker_adopts_is_waited_for(tmp_path, sick):
+async def test_a_journal_that_another_worker_adopts_is_waited_for(tmp_path, sick, monkeypatch):
     """The calls of a dead worker go to two others; one has its journal, the other must not fence it out."""
+    monkeypatch.setattr(PATIENT, 20_000)
     store = JournalledSessionStore(sick, tmp_path)
     await store.start()
     path = tmp_path / f"journal-{process_that_is_gone()}-00.jsonl"
