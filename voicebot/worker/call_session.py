@@ -61,6 +61,7 @@ from voicebot.worker.effects import (
 
 LEG_AUDIO_BYTES: Final = 16_000
 STORE_LIMIT_S: Final = 0.05  # a slow disk must not be heard; the store's own journal keeps the turn
+LAST_CALL_LIMIT_S: Final = 0.3  # with a slow store the caller hears it ring for so much longer
 YIELD_AFTER_ITEMS: Final = 10
 
 
@@ -266,7 +267,7 @@ class CallSession:
         """A caller whose last call was cut off by a fault of ours rings back."""
         state = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STORE_LIMIT_S):
+            async with asyncio.timeout(LAST_CALL_LIMIT_S):
                 state = await self._journal.cut_off(start)
         dialogue = self._offer(start, state) if state is not None else None
         if dialogue is not None:
