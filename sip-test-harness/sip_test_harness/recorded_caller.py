@@ -32,7 +32,10 @@ UNDISTURBED: Final = " undisturbed"
 REDACTED_KEY: Final = "?"
 """A key press whose recording keeps secret which key it was."""
 TURN_PAUSE_MS: Final = 600.0
-PADDING_MS: Final = 100.0
+LEAD_MS: Final = 400.0
+"""What goes before a turn's first audible block: soft beginnings, and the line's own noise, without
+which a recogniser is less sure of the first word. Lead and trail together fit into a turn's pause."""
+TRAIL_MS: Final = 200.0
 NOTE_REACH_MS: Final = 300.0
 
 
@@ -42,6 +45,7 @@ class RecordedTurn:
 
     ``at_ms`` is when it began in the recording; ``barge_in_ms`` is set when the bot was speaking
     then: this long after the bot had begun. What is not ``meant`` asks nothing of the bot: a cough.
+    ``lead_ms`` of the samples lie before ``at_ms``.
     """
 
     at_ms: float
@@ -49,6 +53,7 @@ class RecordedTurn:
     keys: str = ""
     barge_in_ms: float | None = None
     meant: bool = True
+    lead_ms: float = 0.0
 
     @property
     def label(self) -> str:
@@ -175,7 +180,7 @@ def undisturbed(recorded: RecordedCaller) -> RecordedCaller | None:
     samples = recorded.samples.copy()
     for turn in turns_of(recorded):
         if turn.samples is not None and not turn.meant:
-            first = max(0, int((turn.at_ms - PADDING_MS) * 8))
+            first = int((turn.at_ms - turn.lead_ms) * 8)
             samples[first : first + len(turn.samples)] = 0
     meant = tuple(note for note in recorded.notes if note.meant)
     return replace(
@@ -288,13 +293,13 @@ def speech_spans(samples: NDArray[np.int16], pause_ms: float) -> list[tuple[floa
 def turns_of(recorded: RecordedCaller, *, pause_ms: float = TURN_PAUSE_MS) -> list[RecordedTurn]:
     """Cut a recorded caller into turns, in order of time.
 
-    Keys less than 3 s apart make one turn. Speech keeps 100 ms of its surroundings.
+    Keys less than 3 s apart make one turn. Speech keeps 400 ms before it and 200 ms behind it.
     """
     bot_spans = speech_spans(recorded.bot, 300.0)
     turns: list[RecordedTurn] = []
     for start_ms, end_ms in speech_spans(recorded.samples, pause_ms):
-        first = max(0, int((start_ms - PADDING_MS) * 8))
-        last = int((end_ms + PADDING_MS) * 8)
+        first = max(0, int((start_ms - LEAD_MS) * 8))
+        last = int((end_ms + TRAIL_MS) * 8)
         running = [start_ms - begun for begun, ended in bot_spans if begun + 100 < start_ms < ended]
         note = next(
             (n for n in recorded.notes if start_ms - NOTE_REACH_MS <= n.at_ms <= end_ms + NOTE_REACH_MS),
@@ -307,6 +312,7 @@ def turns_of(recorded: RecordedCaller, *, pause_ms: float = TURN_PAUSE_MS) -> li
                 recorded.samples[first:last],
                 barge_in_ms=over_bot_ms if note.over_bot_ms is None else note.over_bot_ms,
                 meant=note.meant,
+                lead_ms=start_ms - first / 8,
             )
         )
     groups: list[tuple[float, float, str]] = []

@@ -135,7 +135,8 @@ async def _turns(
             if turn.barge_in_ms is not None:
                 heard_ns = await call.wait_bot_audible(timeout_s)
                 elapsed_s = (now_ns() - heard_ns) / 1e9
-                await call.sleep(max(0.0, turn.barge_in_ms / 1000 - elapsed_s))
+                # The sound that is to be heard at that time begins behind the turn's lead.
+                await call.sleep(max(0.0, (turn.barge_in_ms - turn.lead_ms) / 1000 - elapsed_s))
             else:
                 await call.wait_bot_silent(silence_ms, timeout_s)
         except WaitTimeoutError as error:

@@ -128,7 +128,7 @@ def test_a_recording_is_cut_into_turns():
     recorded = RecordedCaller("x", caller, bot, keys=[(200.0, "1"), (700.0, "2"), (5000.0, "#")])
     assert [span[0] for span in speech_spans(caller, 600)] == [1000, 3400]
     turns = turns_of(recorded)
-    assert [turn.keys or round(len(turn.samples) / 8) for turn in turns] == ["12", 1100, 600, "#"]
+    assert [turn.keys or round(len(turn.samples) / 8) for turn in turns] == ["12", 1500, 1000, "#"]
     assert turns[1].barge_in_ms is None
     assert turns[2].barge_in_ms == 1000
     assert speech_spans(silence(1000), 600) == []
