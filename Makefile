@@ -129,9 +129,9 @@ bench-asr: $(DEV_STAMP) ## Recognition: error by channel, loss and noise (ARGS="
 	$(BIN)/sip-test-harness asr --recogniser "$(BIN)/voicebot asr answer" $(ARGS)
 
 bench-turns: $(DEV_STAMP) ## Turns: echo and interruption, ends of turns (DATA=FOLDER), at the wire, with a plot
-	$(UV) pip install --python $(BIN)/python --quiet matplotlib==3.10.7
 	$(BIN)/python -m tests.bench.echo $(if $(CALLS),--calls $(CALLS)) --plots || true
 	$(if $(DATA),$(BIN)/python -m tests.bench.turn_ends --data $(DATA) --plots || true)
+	$(if $(DATA),$(BIN)/python -m tests.bench.speculation --data $(DATA) || true)
 	$(if $(DATA),$(BIN)/python -m tests.bench.interruptions --data $(DATA) $(if $(CALLS),--calls $(CALLS)) || true)
 	$(BIN)/python -m tests.bench.wire --engine stub $(ARGS)
 
