@@ -50,6 +50,7 @@ $(DEV_STAMP): requirements-dev.lock $(RUN_STAMP)
 	@echo "== installing the test tools"
 	$(UV) pip install --python $(BIN)/python -r requirements-dev.lock
 	@.ci/debian-packages $(APT_TEST) || echo "== the Debian peers are missing: their tests will fail and say so"
+	@.ci/debian-packages chromium-driver || echo "== without chromium-driver the QA report is not tried in a browser"
 	@touch $@
 
 .PHONY: install install-dev lock

@@ -30,6 +30,8 @@ ENGINES = {
 }
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_two_bots_with_other_hash_seeds_hold_the_same_call(monkeypatch):
     """Rows hold the sound both ways, what the bot heard, its record and all measures."""
     for name, value in ENGINES["fake"].items():
