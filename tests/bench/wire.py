@@ -121,7 +121,7 @@ async def onset_call(bot, clips):
 
 async def barge_in_call(bot, samples, after_s):
     """Speaks so long into the greeting: until about 2 s nobody knows whether the line has an echo."""
-    async with Caller(bot.uri, CallerOptions(limit_s=20)) as call:
+    async with Caller(bot.uri, CallerOptions(limit_s=60)) as call:
         await call.invite()
         await call.wait_bot_audible(5)
         await asyncio.sleep(after_s)
@@ -166,6 +166,7 @@ async def barge_in_rows(bot, clips, times):
             measures = await barge_in_call(bot, samples, after_s)
             found[after_s] += [t for t in measures.turns if t.barge_in_stop_ms is not None]
             void += voided([measures])
+        shown(stop_rows(f", {after_s:g} s into the call", found[after_s], [], target=""))
     rows = stop_rows("", [t for turns in found.values() for t in turns], void, target="4")
     for after_s, turns in found.items():
         rows += stop_rows(f", {after_s:g} s into the call", turns, [], target="")
