@@ -55,7 +55,7 @@ def test_an_open_answer_whose_voice_has_fallen_is_held_for_less(fall_db, hold_ms
         asked.append((start_samples, end_samples))
         return fall_db
 
-    endpointer = Endpointer(TurnSettings(), fell)
+    endpointer = Endpointer(TurnSettings(hold_open_ms=800, hold_open_fallen_ms=450), fell)
     endpointer.expect(Expectation(kind="free"))
     probabilities = [0.9] * 40 + [0.0] * 40
     events = [endpointer.window(p, (k + 1) * 256, 256) for k, p in enumerate(probabilities)]
