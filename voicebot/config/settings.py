@@ -412,8 +412,8 @@ class TurnSettings(_Section):
     hold_open_fallen_ms: int = Field(
         600,
         ge=0,
-        description="as hold_open_ms, for such a voice; the same by default, because a shorter one gained"
-        " something on development speakers only (docs/turn-taking.md)",
+        description="as hold_open_ms, for such a voice; alike by default: a shorter one gained something"
+        " on development speakers only (docs/turn-taking.md)",
     )
     hold_open_max_ms: int = Field(
         1000, ge=0, description="the same for a caller whose own pauses are longer; 0: all are alike"
