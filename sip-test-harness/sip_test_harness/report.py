@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -197,7 +198,7 @@ def load_table(result: LoadResult) -> Table:
             f"worst MOS {result.quality_mos_min}"
         ),
         f"profile {result.profile}, seeds from {result.seed}",
-        *(f"{count} x {failure}" for failure, count in result.failures.most_common(5)),
+        *(f"{count} x {failure}" for failure, count in Counter(result.failures).most_common(5)),
     ]
     table.caption = Text("\n".join(lines))
     return table

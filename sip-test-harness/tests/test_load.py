@@ -1,5 +1,8 @@
 """Many calls at once: counted, bounded, summarised."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from sip_test_harness import AgentOptions, CallerOptions, ScriptedAgent, UsageError
@@ -32,6 +35,7 @@ async def test_refused_calls_are_counted_by_their_reason():
         )
     assert result.passed == 2
     assert sum(result.failures.values()) == 3 and "486" in next(iter(result.failures))
+    assert json.loads(json.dumps(asdict(result)))["failures"] == result.failures
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ DEFECTS = [
     ("secret said", 'say: "Wrong."', 'say: "Not {{ pin }}."', "{{ pin }}", "sensitive slot 'pin' aloud"),
     ("secret copied", "verified: true }", 'verified: true, code: "{{ pin }}" }', "code:", "copies the sensitive slot"),
     ("secret handed over", "slots: [account] }", "slots: [account, pin] }", "slots: [account, pin]", "another system"),
+    ("unknown slot handed over", "slots: [account] }", "slots: [acount] }", "slots: [acount]", "no slot is called 'acount'"),
     ("secret to the model", "queues:\n", "router:\n  llm: { slots: [pin] }\nqueues:\n", "slots: [pin]", "language model"),
     ("secret unencrypted", "https://crm.example/login", "http://crm.example/login", "crm.example/login", "unencrypted"),
     ("secret spoken", "input: [dtmf]", "input: [speech, dtmf]", "sensitive: true", "must be keyed in"),

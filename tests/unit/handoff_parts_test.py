@@ -1,11 +1,16 @@
 """Destinations, User-to-User, context, brief, signatures: the parts of a handoff that are pure."""
 
+import datetime as dt
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 
 from voicebot.audio.g711 import decode_ulaw
-from voicebot.core.errors import ProtocolError
+from voicebot.config.settings import Settings
+from voicebot.core.errors import DialplanError, ProtocolError
+from voicebot.dialogue.loader import load_dialplan
 from voicebot.handoff.briefing import MAX_BRIEF_CHARS, spoken_brief, spoken_position
 from voicebot.handoff.context import ContextBuilder, HandoffContext
 from voicebot.handoff.destinations import DestinationRules, classify, refusal
@@ -18,7 +23,9 @@ from voicebot.handoff.user_to_user import (
     encode_user_to_user,
     in_refer_to,
 )
+from voicebot.worker.handoff_rules import handoff_rules
 
+BANK = Path(__file__).parents[2] / "dialplans/bank.yaml"
 RULES = DestinationRules(enabled=True, hosts=("pbx.example",), countries=("44", "1"), home_country="44")
 
 
@@ -142,6 +149,32 @@ def test_no_sensitive_byte_leaves():
     for secret in (b"4321", b"4111", b'passcode":'):
         assert secret not in data.replace(b"check_passcode", b"")
     assert b"[card]" in data and b"other" not in data
+
+
+def test_a_colleague_is_shown_the_slots_that_the_dialplan_lists():
+    builder = ContextBuilder(shown=frozenset({"account"}))
+    builder.turn("caller", "one two", 0, slots={"account": "12", "reason": "lost"})
+    assert builder.memory().slots == {"account": "12"}
+
+
+def test_the_dialplan_says_how_a_handoff_is_taken():
+    """Key, time and slots of the plan come before those of the installation; unknown keys are mistakes."""
+    source = BANK.read_text()
+    now = dt.datetime(2026, 11, 18, 11, tzinfo=dt.UTC)
+
+    def chosen(extra):
+        return handoff_rules(Settings(), load_dialplan(source.replace("\nhandoff:\n", extra)), now)
+
+    own = chosen(
+        "\nhandoff:\n  accept: { digit: '5', timeout: 20s }\n"
+        "  context: { slots: [] }\n  outcomes: { busy: wait }\n"
+    )
+    assert (own.settings.accept_digit, own.settings.accept_timeout_s) == ("5", 20.0)
+    assert own.shown == frozenset()
+    assert own.busy_waits
+    assert chosen("\nhandoff:\n").shown is None
+    with pytest.raises(DialplanError, match="no_answer"):
+        chosen("\nhandoff:\n  outcomes: { no_answer: wait }\n")
 
 
 def test_the_brief_is_short_and_ends_with_the_key():

@@ -210,6 +210,25 @@ class CallBack(Model):
     declined: str = "All right. Goodbye."
 
 
+class HandoffSlots(Model):
+    """Which slots a colleague is shown; without a list all that are not sensitive."""
+
+    slots: list[Name] | None = None
+
+
+class HandoffAccept(Model):
+    """How a colleague takes a call, where it differs from the installation's settings."""
+
+    digit: str | None = Field(None, pattern=r"^[0-9*#]$")
+    timeout: DurationMs | None = Field(None, ge=1000, le=120_000)
+
+
+class HandoffOutcomes(Model):
+    """What follows when a queue's targets are busy; whatever else ends a try gives the caller back."""
+
+    busy: Literal["return", "next_queue", "wait"] = "return"
+
+
 class HandoffRules(Model):
     """How callers are handed over."""
 
@@ -217,9 +236,9 @@ class HandoffRules(Model):
     ended: str = "The conversation has ended. Goodbye."
     return_: HandoffReturn = Field(default_factory=HandoffReturn, alias="return")
     callback: CallBack = Field(default_factory=CallBack)
-    context: dict[str, JsonValue] = Field(default_factory=dict)
-    accept: dict[str, JsonValue] = Field(default_factory=dict)
-    outcomes: dict[str, str] = Field(default_factory=dict)
+    context: HandoffSlots = Field(default_factory=HandoffSlots)
+    accept: HandoffAccept = Field(default_factory=HandoffAccept)
+    outcomes: HandoffOutcomes = Field(default_factory=HandoffOutcomes)
 
 
 class FastRules(Model):

@@ -5,7 +5,7 @@ import re
 from voicebot.config.located_yaml import YamlPath
 from voicebot.dialogue import model_steps
 from voicebot.dialogue.flow_checks import FlowChecks
-from voicebot.dialogue.plan_walk import _TEMPLATE, names_of, texts_in
+from voicebot.dialogue.plan_walk import _TEMPLATE, names_of
 
 BUILT_IN = frozenset(["caller", "called", "call", "hours", "step", "summary"])
 
@@ -87,8 +87,11 @@ class NameChecks(FlowChecks):
                                 (*place.path, "set", variable),
                                 f"copies the sensitive slot {name!r} into a variable that is stored",
                             )
-        for path, value in texts_in(self._plan.handoff.context, ("handoff", "context")):
-            if value in self._sensitive:
+        for index, value in enumerate(self._plan.handoff.context.slots or ()):
+            path = ("handoff", "context", "slots", index)
+            if value not in self._plan.slots:
+                self._add(path, f"no slot is called {value!r}")
+            elif value in self._sensitive:
                 self._add(path, f"hands the sensitive slot {value!r} to another system")
         llm = self._plan.router.llm
         for index, value in enumerate(llm.slots if llm else ()):

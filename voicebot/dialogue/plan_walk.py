@@ -1,7 +1,7 @@
 """Ways through a plan's model: branches, steps that leave, texts, names that are read."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,15 +102,3 @@ def names_of(text: str, *, template: bool) -> frozenset[str]:
         return parse_template(text, FILTERS).names if template else parse_expression(text).names
     except ExpressionError:
         return frozenset()
-
-
-def texts_in(value: object, path: YamlPath) -> Iterator[tuple[YamlPath, str]]:
-    """Every text in nested lists and mappings, with its path."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from texts_in(inner, (*path, key))
-    elif isinstance(value, Sequence):
-        for index, inner in enumerate(value):
-            yield from texts_in(inner, (*path, index))

@@ -81,13 +81,19 @@ class ContextBuilder:
 
     Args:
         sensitive: Names of slots that must not leave the bot.
+        shown: Names of slots that a colleague is shown; None: all but the sensitive ones.
         verified_by: Tools whose success means that the caller is who they say.
     """
 
     def __init__(
-        self, *, sensitive: frozenset[str] = frozenset(), verified_by: frozenset[str] = frozenset()
+        self,
+        *,
+        sensitive: frozenset[str] = frozenset(),
+        shown: frozenset[str] | None = None,
+        verified_by: frozenset[str] = frozenset(),
     ) -> None:
         self._sensitive = sensitive
+        self._shown = shown
         self._verified_by = verified_by
         self._secrets: set[str] = set()
         self._turns: list[ContextTurn] = []
@@ -100,7 +106,7 @@ class ContextBuilder:
         for name, value in slots.items():
             if name in self._sensitive:
                 self._secrets.add(value)
-            elif value != REDACTED:
+            elif value != REDACTED and (self._shown is None or name in self._shown):
                 self._slots[name] = value
         if intent:
             self._intent = intent

@@ -115,6 +115,7 @@ class HandoffRules:
         next_queue_when_busy: Try the following queues too.
         busy_waits: Who finds a queue's targets busy waits, and they are called again.
         sensitive: Slots that stay in the bot.
+        shown: Slots that a colleague is shown; None: all but the sensitive ones.
         may_call: Why a URI must not be called, empty when it may.
         may_call_back: Whether a caller's number may be called back.
     """
@@ -124,6 +125,7 @@ class HandoffRules:
     next_queue_when_busy: bool = False
     busy_waits: bool = False
     sensitive: frozenset[str] = frozenset()
+    shown: frozenset[str] | None = None
     may_call: Callable[[str], str] = field(default=lambda uri: f"{uri} is not allowed")
     may_call_back: Callable[[str], bool] = field(default=lambda number: not number)
 
@@ -164,7 +166,9 @@ class HandoffCall(CallCore):
         self._facts: Start | None = None
         self._tools: dict[str, str] = {}
         self._context = ContextBuilder(
-            sensitive=rules.sensitive, verified_by=frozenset(rules.settings.verified_by)
+            sensitive=rules.sensitive,
+            shown=rules.shown,
+            verified_by=frozenset(rules.settings.verified_by),
         )
         if before is not None:
             self._context.remember(before)

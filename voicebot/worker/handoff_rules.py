@@ -28,7 +28,7 @@ def handoff_rules(settings: Settings, compiled: CompiledDialplan, now: dt.dateti
         home_country=settings.handoff.home_country,
     )
     return HandoffRules(
-        settings=settings.handoff,
+        settings=_with_plan(settings.handoff, plan),
         queues=tuple(
             QueueTarget(
                 name,
@@ -42,12 +42,23 @@ def handoff_rules(settings: Settings, compiled: CompiledDialplan, now: dt.dateti
             )
             for name, queue in plan.queues.items()
         ),
-        next_queue_when_busy=plan.handoff.outcomes.get("busy") == "next_queue",
-        busy_waits=plan.handoff.outcomes.get("busy") == "wait",
+        next_queue_when_busy=plan.handoff.outcomes.busy == "next_queue",
+        busy_waits=plan.handoff.outcomes.busy == "wait",
         sensitive=frozenset(name for name, slot in plan.slots.items() if slot.sensitive),
+        shown=None if plan.handoff.context.slots is None else frozenset(plan.handoff.context.slots),
         may_call=functools.partial(refusal, rules=destinations),
         may_call_back=functools.partial(_may_call_back, rules=destinations),
     )
+
+
+def _with_plan(settings: HandoffSettings, plan: Dialplan) -> HandoffSettings:
+    accept = plan.handoff.accept
+    own: dict[str, str | float] = {}
+    if accept.digit is not None:
+        own["accept_digit"] = accept.digit
+    if accept.timeout is not None:
+        own["accept_timeout_s"] = accept.timeout / 1000
+    return settings.model_copy(update=own)
 
 
 def queue_rules(settings: HandoffSettings, plan: Dialplan) -> tuple[QueueRules, ...]:
