@@ -3,15 +3,12 @@
 import asyncio
 import sqlite3
 import stat
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from voicebot.core.errors import SessionStoreError
 from voicebot.session.records import SessionRecord, TurnRecord
 from voicebot.session.sqlite_store import SqliteSessionStore
-from voicebot.session.sqlite_tables import open_database
 
 VERSION_1 = """
 CREATE TABLE sessions (
@@ -91,21 +88,6 @@ async def test_two_processes_may_share_the_file(tmp_path):
     assert len((await stores[1].load("s1")).turns) == 50
     for store in stores:
         await store.close()
-
-
-def test_many_processes_may_create_the_file_at_once(tmp_path):
-    """A fleet starts on an empty folder: whoever is first, all get the store."""
-
-    def open_at_once(path, together):
-        together.wait()
-        open_database(path, busy_ms=100).close()
-
-    with ThreadPoolExecutor(4) as threads:
-        for trial in range(25):
-            together = threading.Barrier(4)
-            opened = [threads.submit(open_at_once, tmp_path / f"{trial}.db", together) for _ in range(4)]
-            for future in opened:
-                future.result(timeout=30)
 
 
 async def test_a_closed_or_flooded_store_says_so(tmp_path):

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from voicebot.core.errors import SessionStoreError
+from voicebot.session.write_ahead_log import enter_write_ahead_log
 
 FILE_NAME: Final = "handoffs.db"
 BUSY_TIMEOUT_S: Final = 1.0
+CREATION_LIMIT_S: Final = 5.0
+"""Workers and console open the file of a new installation at the same moment."""
 
 
 class HandoffFile:
@@ -34,8 +37,9 @@ class HandoffFile:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._connection() as db:
-                db.execute("PRAGMA journal_mode = WAL")
+                enter_write_ahead_log(db, limit_s=CREATION_LIMIT_S)
                 db.executescript(self.tables)
+                db.execute("BEGIN IMMEDIATE")  # else two see that a column is missing, and both add it
                 for table, column, kind in self.added:
                     there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
                     if column not in there:

@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import time
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,12 @@ from voicebot.session.records import (
     TurnRecord,
 )
 from voicebot.session.stored_text import clean_session, clean_text, clean_turn
+from voicebot.session.write_ahead_log import enter_write_ahead_log
 
 SCHEMA_VERSION: Final = 2
 _CREATION_MS: Final = (
     5000  # creating the file takes milliseconds; a slow disk gets as long as a caller waits
 )
-_WAL_RETRY_S: Final = 0.005
 _SCHEMA: Final = """
 CREATE TABLE sessions (
   session_id TEXT PRIMARY KEY, call_id TEXT NOT NULL, sip_call_id TEXT NOT NULL, caller TEXT NOT NULL,
@@ -95,7 +94,7 @@ def open_database(path: Path, *, busy_ms: int) -> sqlite3.Connection:
     try:
         # Only at the first opening is there something to wait for: another process creating the file.
         database.execute(f"PRAGMA busy_timeout = {_CREATION_MS}")
-        _enter_wal(database)
+        enter_write_ahead_log(database, limit_s=_CREATION_MS / 1000)
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA secure_delete = ON")  # what is purged is overwritten, not only unlinked
         _create_tables(database)
@@ -104,25 +103,6 @@ def open_database(path: Path, *, busy_ms: int) -> sqlite3.Connection:
         database.close()
         raise SessionStoreError(f"{path}: {error}") from error
     return database
-
-
-def _enter_wal(database: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log, in turn with other processes that do so on the same new file.
-
-    The switch raises a read lock to an exclusive one; two that try it together would wait for each
-    other, so SQLite answers "locked" at once, whatever the busy timeout is. Waiting is ours to do.
-    """
-    give_up_at = time.monotonic() + _CREATION_MS / 1000
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-            if not busy or time.monotonic() > give_up_at:
-                raise
-        else:
-            return
-        time.sleep(_WAL_RETRY_S)
 
 
 def _create_tables(database: sqlite3.Connection) -> None:
