@@ -67,6 +67,10 @@ class WorkerProcess:
             text=True,
         )
 
+    def begins(self):
+        """Wait for its first turn, over what it logs before; False when it ends without one."""
+        return any(line.strip().isdigit() for line in iter(self.process.stdout.readline, ""))
+
     def acknowledged(self):
         """Turns that it has told to be safe, once it is gone."""
         out, _ = self.process.communicate(timeout=30)
@@ -95,7 +99,7 @@ def run_workers(folder, chance, cleanup):
     for lease in range(1, 13):
         worker = WorkerProcess(folder, lease)
         cleanup.callback(worker.end)
-        if not worker.process.stdout.readline():  # nothing was left to do
+        if not worker.begins():  # nothing was left to do
             break
         time.sleep(chance.uniform(0.0, 0.05))
         if chance.random() < 0.5:
