@@ -177,14 +177,16 @@ class Caller:
         if body:
             lines.append(f"Content-Type: {content_type}")
         lines += [f"Content-Length: {len(body.encode())}", "", body]
-        self.send_raw("\r\n".join(lines).encode("utf-8", "surrogateescape"))
+        datagram = "\r\n".join(lines).encode("utf-8", "surrogateescape")
+        self.send_raw(datagram)
+        return datagram
 
     def send_raw(self, datagram: bytes):
         self._sip.transport.sendto(datagram, self.server)
 
     def invite(self, body=None, headers=()):
         self.invite_at_s = time.monotonic()
-        self.request("INVITE", self.sdp() if body is None else body, headers)
+        self.sent_invite = self.request("INVITE", self.sdp() if body is None else body, headers)
         self.invite_branch, self.invite_cseq = self.branch, self.cseq
 
     def ack(self, body=""):
@@ -288,13 +290,27 @@ class Caller:
             method,
         )
 
-    async def call(self, body=None, headers=()) -> SipMessage:
-        """INVITE, final response, ACK."""
+    async def call(self, body=None, headers=(), *, repeats=False) -> SipMessage:
+        """INVITE, final response, ACK; with `repeats` the INVITE is sent again until it is answered (timer A)."""
         self.invite(body, headers)
-        response = await self.final("INVITE", self.invite_cseq)
+        repetition = asyncio.create_task(self._repeat_invite()) if repeats else None
+        try:
+            response = await self.final("INVITE", self.invite_cseq)
+        finally:
+            if repetition:
+                repetition.cancel()
         if response.code < 300:
             self.ack()
         return response
+
+    async def _repeat_invite(self):
+        heard, delay_s = len(self.responses), 0.5
+        while True:
+            await asyncio.sleep(delay_s)
+            if len(self.responses) > heard:
+                return
+            self.send_raw(self.sent_invite)
+            delay_s *= 2
 
     async def reinvite(self, body) -> SipMessage:
         return await self.call(body)
