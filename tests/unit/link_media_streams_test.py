@@ -156,6 +156,40 @@ def test_clear_reports_what_was_probably_heard_and_drops_what_is_late(worker):
     assert len(wire(worker.send(BotAudio(1, "u3", bytes(800)), 280_000))) == 1
 
 
+def test_a_pause_clears_and_what_was_not_played_is_sent_again(worker):
+    """300 ms of one second were heard: the other 700 ms follow, then what came during the pause."""
+    audio = bytes(n % 251 for n in range(8000))
+    worker.send(BotAudio(0, "u1", audio), 0)
+    (mark,) = wire(worker.send(m.EndUtterance(utterance="u1"), 0))
+    assert [o["event"] for o in wire(worker.send(m.Pause(ramp_ms=20), 300_000))] == ["clear"]
+    assert wire(worker.send(m.Pause(ramp_ms=20), 310_000)) == []
+    cleared = worker.receive(json.dumps(mark).encode(), 320_000)
+    assert cleared.to_owner == (), "a mark that comes back for the clear has not been played"
+    assert wire(worker.send(BotAudio(0, "u2", b"\x07" * 80), 330_000)) == []
+    again = wire(worker.send(m.Unpause(), 900_000))
+    assert [o["event"] for o in again] == ["media", "mark", "media"]
+    assert base64.b64decode(again[0]["media"]["payload"]) == audio[2400:]
+    assert base64.b64decode(again[2]["media"]["payload"]) == b"\x07" * 80
+    early = worker.receive(json.dumps(mark).encode(), 910_000).to_owner
+    assert not [p for p in early if p.finished], "the mark from before the pause"
+    back = worker.receive(json.dumps(again[1]).encode(), 1_600_000).to_owner
+    assert m.Played(utterance="u1", played_ms=1000, edge_us=1_600_000, finished=True) in back
+    assert wire(worker.send(m.Unpause(), 1_700_000)) == []
+
+
+def test_a_clear_in_a_pause_reports_what_was_heard_before_it(worker):
+    """The pause's own time is no playing; a second pause counts from where playing went on."""
+    worker.send(BotAudio(0, "u1", bytes(8000)), 0)
+    worker.send(m.Pause(), 200_000)
+    worker.send(m.Unpause(), 700_000)
+    worker.send(m.Pause(), 800_000)
+    step = worker.send(m.Clear(generation=1), 1_500_000)
+    assert step.to_owner[0].utterances == (
+        m.ClearedUtterance(utterance="u1", played_ms=300, dropped_ms=700),
+    )
+    assert len(wire(worker.send(BotAudio(1, "u2", bytes(80)), 1_600_000))) == 1
+
+
 def test_a_mark_that_never_comes_back_does_not_hang_the_call(worker):
     """Two seconds after it should have been played the utterance counts as finished."""
     worker.send(BotAudio(0, "u1", bytes(800)), 0)
@@ -198,7 +232,7 @@ def test_what_the_dialect_cannot_say_is_answered_at_once(worker):
     ):
         (result,) = worker.send(request, 0).to_owner
         assert (result.request, result.ok, result.code) == ("r", False, 501)
-    for dropped in (m.Pause(), m.Unpause(), m.Record(paused=True), m.Acknowledge(frame=1)):
+    for dropped in (m.Record(paused=True), m.Acknowledge(frame=1)):
         step = worker.send(dropped, 0)
         assert (step.to_peer, step.to_owner, step.close) == ((), (), False)
 

@@ -1,8 +1,9 @@
 """The worker's end of the Media Streams compatible dialect: a carrier's stream looks like our edge.
 
 What the dialect cannot say is answered here: ``Answer`` succeeds (the carrier has answered), requests
-of call control fail with 501, ``Pause``, ``Unpause``, ``Record`` and ``Acknowledge`` do nothing. How far
-playing has come is estimated, its end is a mark. ``Hangup`` closes the WebSocket.
+of call control fail with 501, ``Record`` and ``Acknowledge`` do nothing. How far playing has come is
+estimated, its end is a mark. ``Pause`` is ``clear``, and ``Unpause`` sends again what was not played.
+``Hangup`` closes the WebSocket.
 """
 
 from typing import Final
@@ -25,6 +26,7 @@ from voicebot.link.messages import (
     EndUtterance,
     Hangup,
     Hold,
+    Pause,
     Played,
     Reject,
     Result,
@@ -33,6 +35,7 @@ from voicebot.link.messages import (
     Stop,
     Transfer,
     Unbridge,
+    Unpause,
 )
 
 FRAME_BYTES: Final = 160
@@ -57,6 +60,7 @@ class MediaStreamsWorker:
         self._frame = 0
         self._rest = b""
         self._playout = PlayoutEstimate()
+        self._pauses = 0
         self._progress_us = 0
         self._hangup: Hangup | None = None
 
@@ -69,7 +73,11 @@ class MediaStreamsWorker:
                 return self._send_audio(message, now_us)
             case EndUtterance():
                 self._playout.end(message.utterance)
-                return self._wire(wire.Message(event="mark", mark=wire.MarkBody(name=message.utterance)))
+                return Step() if self._playout.paused else self._wire(self._end_mark(message.utterance))
+            case Pause():
+                return self._pause(now_us)
+            case Unpause():
+                return self._unpause(now_us)
             case Clear():
                 return self._clear(message, now_us)
             case Answer():
@@ -83,18 +91,35 @@ class MediaStreamsWorker:
                 reason = f"not possible in dialect {DIALECT_MEDIA_STREAMS}"
                 return Step((), (Result(request=message.request, ok=False, code=501, reason=reason),))
             case _:
-                return Step()  # Pause, Unpause, Record, Acknowledge, Heartbeat: no word for them
+                return Step()  # Record, Acknowledge, Heartbeat: no word for them
 
     def _send_audio(self, audio: BotAudio, now_us: int) -> Step[FromEdge]:
         if audio.generation < self._generation or not audio.payload:
             return Step()
-        self._playout.add(audio.utterance, len(audio.payload), now_us)
-        pieces = (
-            audio.payload[at : at + PIECE_BYTES] for at in range(0, len(audio.payload), PIECE_BYTES)
-        )
-        return self._wire(
-            *(wire.Message(event="media", media=wire.MediaBody(payload=piece)) for piece in pieces)
-        )
+        self._playout.add(audio.utterance, audio.payload, now_us)
+        return Step() if self._playout.paused else self._wire(*_media_of(audio.payload))
+
+    def _end_mark(self, utterance: str) -> wire.Message:
+        """The mark behind an utterance. Those before a pause come back when it clears: they say nothing."""
+        name = f"{utterance}~{self._pauses}" if self._pauses else utterance
+        return wire.Message(event="mark", mark=wire.MarkBody(name=name))
+
+    def _pause(self, now_us: int) -> Step[FromEdge]:
+        if self._playout.paused:
+            return Step()
+        self._playout.pause(now_us)
+        self._pauses += 1
+        return self._wire(wire.Message(event="clear"))
+
+    def _unpause(self, now_us: int) -> Step[FromEdge]:
+        if not self._playout.paused:
+            return Step()
+        messages: list[wire.Message] = []
+        for unplayed in self._playout.resume(now_us):
+            messages += _media_of(unplayed.audio)
+            if unplayed.ended:
+                messages.append(self._end_mark(unplayed.utterance))
+        return self._wire(*messages)
 
     def _clear(self, clear: Clear, now_us: int) -> Step[FromEdge]:
         self._generation = clear.generation
@@ -214,7 +239,10 @@ class MediaStreamsWorker:
     def _mark(self, name: str, before: tuple[FromEdge, ...], now_us: int) -> Step[FromEdge]:
         if self._hangup is not None and name == HANGUP_MARK:
             return self._end(before, self._hangup.reason or "hangup")
-        finished = self._playout.finish(name)
+        utterance, _, pauses = name.partition("~")
+        if self._playout.paused or pauses != (str(self._pauses) if self._pauses else ""):
+            return Step((), before)
+        finished = self._playout.finish(utterance)
         return Step((), before + (() if finished is None else (_played(finished, now_us, True),)))
 
     def _due(self, now_us: int) -> Step[FromEdge]:
@@ -232,6 +260,12 @@ class MediaStreamsWorker:
             if playing is not None:
                 messages.append(_played(playing, now_us, False))
         return Step((), tuple(messages))
+
+
+def _media_of(payload: bytes) -> list[wire.Message]:
+    """Audio in messages of a second."""
+    pieces = (payload[at : at + PIECE_BYTES] for at in range(0, len(payload), PIECE_BYTES))
+    return [wire.Message(event="media", media=wire.MediaBody(payload=piece)) for piece in pieces]
 
 
 def _played(progress: Progress, now_us: int, finished: bool) -> Played:
