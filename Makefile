@@ -129,11 +129,12 @@ bench-capacity: $(DEV_STAMP) ## Calls at the same time: onset, CPU, memory, knee
 bench-asr: $(DEV_STAMP) ## Recognition: error by channel, loss and noise (ARGS="--data FOLDER")
 	$(BIN)/sip-test-harness asr --recogniser "$(BIN)/voicebot asr answer" $(ARGS)
 
-bench-turns: $(DEV_STAMP) ## Turns: echo and interruption, ends of turns (DATA=FOLDER), at the wire, with a plot
+bench-turns: $(DEV_STAMP) ## Turns: echo, interruption, ends of turns (DATA=FOLDER), beside another bot (PEER=SCRIPT PEER_PYTHON=…), at the wire
 	$(BIN)/python -m tests.bench.echo $(if $(CALLS),--calls $(CALLS)) --plots || true
 	$(if $(DATA),$(BIN)/python -m tests.bench.turn_ends --data $(DATA) --plots || true)
 	$(if $(DATA),$(BIN)/python -m tests.bench.speculation --data $(DATA) || true)
 	$(if $(DATA),$(BIN)/python -m tests.bench.interruptions --data $(DATA) $(if $(CALLS),--calls $(CALLS)) || true)
+	$(if $(PEER),$(BIN)/python -m tests.bench.peer --peer $(PEER) --peer-python $(or $(PEER_PYTHON),$(BIN)/python) || true)
 	$(BIN)/python -m tests.bench.wire --engine stub $(ARGS)
 
 # A virtual environment of its own: torch is 200 MB to 2 GB and nothing that runs the bot needs it. Its pip reads

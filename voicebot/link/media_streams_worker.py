@@ -100,7 +100,7 @@ class MediaStreamsWorker:
         return Step() if self._playout.paused else self._wire(*_media_of(audio.payload))
 
     def _end_mark(self, utterance: str) -> wire.Message:
-        """The mark behind an utterance. Those before a pause come back when it clears: they say nothing."""
+        """The mark behind an utterance. One from before a pause comes back cleared, not played."""
         name = f"{utterance}~{self._pauses}" if self._pauses else utterance
         return wire.Message(event="mark", mark=wire.MarkBody(name=name))
 
