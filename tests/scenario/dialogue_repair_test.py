@@ -1,6 +1,7 @@
 """Repair: several wishes at once, values said on the way, corrections, going back, cancelling."""
 
 import msgspec
+import pytest
 
 from tests.scenario.dialogue_bank_test import FACTS, of
 from voicebot.dialogue import Conversation, load_dialplan
@@ -204,3 +205,71 @@ def test_a_conversation_in_the_middle_of_everything_fits_into_json():
     again = Conversation.restore(COMPILED, FACTS, msgspec.json.decode(msgspec.json.encode(state)))
     assert again.snapshot() == state
     assert [a.text for a in again.resume() if hasattr(a, "utterance")] == ["How many?"]
+
+
+NAMES = (
+    PLAN.replace(
+        "  street: {",
+        '  who: { type: name, ask: "What is the name?", confirm: always }\n  street: { confirm: always,',
+    )
+    .replace("    - collect: street\n", "    - collect: [who, street]\n")
+    .replace("send: [size", "send: [who, size")
+)
+
+
+def asked_for_a_name():
+    call = TextCall(
+        Conversation(load_dialplan(NAMES), FACTS),
+        lambda c: ToolFinished(request=c.request, outcome="ok"),
+    )
+    call.start()
+    for words in ("i want a large pizza", "two", "on friday at noon", "jane doe"):
+        call.say(words)
+    assert call.said[-1] == "Did you say Jane Doe?"
+    return call
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["what was that", "who are you", "we talked about this", "the weather is nice", "hello", "blue elephants",
+     "um what", "one moment", "let me think", "can you repeat it"],
+)  # fmt: skip
+def test_a_sentence_is_no_correction_of_a_name(words):
+    call = asked_for_a_name()
+    assert call.say(words)[-1] == "Did you say Jane Doe?"
+    assert len(call.said) == 2  # not understood, and the same question again
+    call.say("yes")
+    call.say("twelve high street")
+    call.say("yes")
+    assert ordered(call)["who"] == "Jane Doe"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [("no, jane dow", "Jane Dow"), ("jane dow", "Jane Dow"), ("no my name is peter", "Peter"),
+     ("d o e", "Doe"), ("my name is peter", "Peter"), ("no, I said peter parker", "Peter Parker")],
+)  # fmt: skip
+def test_a_name_corrects_a_name(words, name):
+    call = asked_for_a_name()
+    assert call.say(words) == [f"Did you say {name}?"]
+
+
+@pytest.mark.parametrize("words", ["no", "no that's wrong", "that's not right", "no it isn't"])
+def test_a_denial_alone_asks_for_the_name_again(words):
+    call = asked_for_a_name()
+    assert call.say(words)[-1] == "What is the name?"
+
+
+def test_free_text_is_corrected_by_what_denies_or_resembles_it():
+    call = asked_for_a_name()
+    call.say("yes")
+    assert call.say("twelve high street") == ["Did you say twelve high street?"]
+    assert call.say("there is somebody at the door")[-1] == "Did you say twelve high street?"
+    assert call.say("twenty high street") == ["Did you say twenty high street?"]
+    assert call.say("no, the old mill") == ["Did you say the old mill?"]
+
+
+def test_a_choice_denied_in_one_breath_with_the_right_one():
+    call = open_call()
+    assert call.say("prices", confidence=0.2) == ["Did you say prices?"]
+    assert call.say("no a pizza please")[-1] == "Small or large?"

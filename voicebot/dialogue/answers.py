@@ -16,6 +16,7 @@ from voicebot.asr.letters import read_letters
 from voicebot.asr.money import read_money
 from voicebot.asr.numbers import read_number
 from voicebot.asr.spoken import MONTHS, WEEKDAYS
+from voicebot.asr.spoken import words as spoken_words
 from voicebot.asr.times import read_time
 from voicebot.asr.yes_no import read_yes_no
 from voicebot.dialogue.matching import words_of
@@ -43,6 +44,21 @@ _LEADS = (
         "name is",
     ),
     *("um", "uh", "er", "yes", "yeah"),
+)
+# What people say instead of a name ("sorry, what?"), and words of sentences; Will and May are names.
+_NO_NAMES = frozenset(
+    spoken_words(
+        """what what's who who's how how's why which when where hello sorry pardon please thanks wrong
+        yes yeah no nope not don't can't isn't wasn't okay ok something nothing anything"""
+    )
+)
+_OF_SENTENCES = frozenset(
+    spoken_words(
+        """the is are was were be been do does did have has had can could would should i you we they he
+        she it me my your our their his her them this that these those there here of to for with about
+        and or but if at on in from want need know think mean say said tell get got like go going just
+        still really very"""
+    )
 )
 _DATE_NUMBERS = re.compile(r"\b([0-3]?[0-9])[/.]([0-3]?[0-9])(?:[/.]((?:[12][0-9])?[0-9]{2}))?\b")
 _ISO_DATE = re.compile(r"\b([12][0-9]{3})-([01][0-9])-([0-3][0-9])\b")
@@ -166,8 +182,8 @@ def _choice(rules: SlotRules, text: str, _: dt.date) -> Answer | None:
 
 
 def _name(_: SlotRules, text: str, __: dt.date) -> Answer | None:
-    spelled = _spelled(text)
-    if len(spelled) > 1 and spelled.isalpha():
+    spelled = spelled_out(text)
+    if spelled:
         return Answer(spelled.capitalize())
     said = " ".join(words_of(text))
     for lead in sorted(_LEADS, key=len, reverse=True):
@@ -175,7 +191,15 @@ def _name(_: SlotRules, text: str, __: dt.date) -> Answer | None:
     words = said.split()
     if not 0 < len(words) <= MAX_NAME_WORDS or any(any(c.isdigit() for c in w) for w in words):
         return None
+    if not _NO_NAMES.isdisjoint(words) or (len(words) > 1 and not _OF_SENTENCES.isdisjoint(words)):
+        return None
     return Answer(" ".join(w.capitalize() for w in words))
+
+
+def spelled_out(text: str) -> str:
+    """The name that is spelled letter by letter, or nothing."""
+    spelled = _spelled(text)
+    return spelled if len(spelled) > 1 and spelled.isalpha() else ""
 
 
 def _spelled(text: str) -> str:
