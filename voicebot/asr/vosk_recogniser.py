@@ -23,6 +23,7 @@ import numpy as np
 import vosk
 from numpy.typing import NDArray
 
+from voicebot.asr.background import PHRASE_KINDS, Loudness, without_background
 from voicebot.asr.calibration import raw_confidence
 from voicebot.asr.filler import FillerModel, best_score, filler_works
 from voicebot.asr.protocol import (
@@ -178,6 +179,7 @@ class VoskRecogniser:
     ) -> None:
         self.phrases = phrases if directory.grammars else None
         self._kind = kind
+        self._loudness = Loudness() if self.phrases else None
         self._calibration = directory.calibration
         rate_hz = directory.sample_rate_hz
         arguments = [model, rate_hz] + ([json.dumps(self.phrases)] if self.phrases else [])
@@ -204,6 +206,8 @@ class VoskRecogniser:
             self._samples += samples.size
             if samples.size == 0:
                 return None
+            if self._loudness:
+                self._loudness.feed(samples)
             if self._feed(self._resampler.feed(samples).tobytes()):
                 # Vosk's own endpointer closed a segment; the turn is ours to end, so go on.
                 self._close_segment(self._engine.Result())
@@ -270,7 +274,10 @@ class VoskRecogniser:
     def _whole(self, margin: float | None) -> Hypothesis:
         """All segments as one hypothesis."""
         words = tuple(word for segment in self._segments for word in segment.words)
-        texts = [segment.text for segment in self._segments]
+        if self._loudness and self.phrases:
+            levels = self._loudness.of(words)
+            single = self._kind in PHRASE_KINDS
+            words = without_background(words, levels, self.phrases, one_phrase=single)
         spoken = [segment for segment in self._segments if segment.words]
         calibration = self._calibration
         confidence = (
@@ -279,7 +286,7 @@ class VoskRecogniser:
         # Readings of several segments multiply; the last spoken one is where readings still differ.
         alternatives = spoken[0].alternatives if len(spoken) == 1 else ()
         return Hypothesis(
-            text=_joined(texts),
+            text=_without_unknown(" ".join(word.word for word in words)),
             words=words,
             confidence=confidence,
             final=True,
