@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 
 from sip_test_harness import Caller, CallerOptions, HarnessError
-from tests.bench.rows import at_most, machine, percentile, row, write
+from tests.bench.rows import FOLDER, at_most, machine, percentile, row, write
 from tests.loopback.takeover_kit import (
     Booking,
+    busy_pids,
     kill,
     ordering_call,
     problems,
@@ -140,9 +141,11 @@ async def random_kills(bot, booking, wanted, chance):
         while kills < wanted:
             await asyncio.sleep(chance.uniform(0.5, 4.0))
             await two_workers_ready(bot)
-            pid = serving_pid(bot)
-            if pid is not None:
-                kill(pid, chance.choice(["kill", "kill", "stop"]))
+            if busy := busy_pids(bot):  # a kill that no call suffers from does not count
+                pid = chance.choice(busy)
+                how = chance.choice(["kill", "kill", "stop"])
+                bot.log.append(f"# {time.time():.3f} {how} {pid}")
+                kill(pid, how)
                 kills += 1
 
     killing = asyncio.create_task(killer())
@@ -152,6 +155,9 @@ async def random_kills(bot, booking, wanted, chance):
             done += 1
         print(f"{kills} kills, {done} calls, problems: {found}", flush=True)
     await killing
+    if found:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        (FOLDER / "failover-kills.log").write_text("\n".join(bot.log))
     return [
         row(
             "calls with something lost, doubled or broken",

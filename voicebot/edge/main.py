@@ -34,7 +34,6 @@ _SPARE_CHECK_S: Final = 0.25
 _COLLECT_S: Final = 1.0
 _WORKER_MEMORY_S: Final = 1.5
 """The warm link is missing for a moment whenever a call takes it; for longer, the workers are gone."""
-_REALTIME_PRIORITY: Final = 1
 _log = get_logger()
 
 
@@ -241,12 +240,15 @@ class Edge:
 def use_realtime_priority() -> bool:
     """Run this process before ordinary ones where the system allows it; returns whether it does.
 
-    The edge uses a few percent of a core; a recogniser on the same machine uses all it gets.
+    The edge uses a few percent of a core; a recogniser on the same machine uses all it gets. Who started
+    us at a real-time priority did the same with the workers: we stay one step before them.
     """
     try:
+        inherited = os.sched_getparam(0).sched_priority  # 0: an ordinary process
         # Threads that are started later (recording) fall back to the ordinary policy.
         policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
-        os.sched_setscheduler(0, policy, os.sched_param(_REALTIME_PRIORITY))
+        most = os.sched_get_priority_max(os.SCHED_RR)
+        os.sched_setscheduler(0, policy, os.sched_param(min(inherited + 1, most)))
     except (OSError, AttributeError):
         return False
     return True
