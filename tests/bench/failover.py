@@ -130,10 +130,12 @@ async def judged_call(bot, booking):
         record = await bot.record_of(call.call_id, limit_s=60)
     except (HarnessError, TimeoutError) as error:
         return [f"{type(error).__name__}: {error}"]
-    return problems(call, record, booking, record["session_id"])
+    found = problems(call, record, booking, record["session_id"])
+    return [f"{record['call_id']}: {problem}" for problem in found]
 
 
-async def random_kills(bot, booking, wanted, chance):
+async def random_kills(bot, booking, wanted, seed):
+    chance = random.Random(seed)
     kills, found, done = 0, [], 0
 
     async def killer():
@@ -154,10 +156,10 @@ async def random_kills(bot, booking, wanted, chance):
             found += found_here
             done += 1
         print(f"{kills} kills, {done} calls, problems: {found}", flush=True)
+        if found:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            (FOLDER / f"failover-kills-{seed}.log").write_text("\n".join(bot.log))
     await killing
-    if found:
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        (FOLDER / "failover-kills.log").write_text("\n".join(bot.log))
     return [
         row(
             "calls with something lost, doubled or broken",
@@ -187,7 +189,7 @@ async def measure(options):
             # Three workers, so that one works while two start again: a kill every few seconds.
             quick = {"link__standby_workers": 2, "scale__hang_limit_s": 2}
             async with Booking(delay_s=0.1) as booking, takeover_bot(place, booking, **quick) as bot:
-                rows += await random_kills(bot, booking, options.kills, chance)
+                rows += await random_kills(bot, booking, options.kills, options.seed)
                 left = sum('"worker_silent"' in line for line in bot.log)
                 rows.append(row("links left for their silence, SIGSTOP included", left, ""))
     return rows

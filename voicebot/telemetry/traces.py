@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 EXPORT_LIMIT_S: Final = 2
-"""A collector that is away is tried again for so long, also when the worker ends; then the spans are lost."""
+"""How long a collector that is away is tried again, also when the worker ends; then spans are lost."""
 
 
 def trace_id_of(session_id: str) -> int:
