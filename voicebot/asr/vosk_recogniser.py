@@ -134,7 +134,10 @@ class VoskFactory:
         )
 
     def _checked(self, grammar: Sequence[str]) -> list[str]:
-        """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last."""
+        """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last, once.
+
+        A phrase that is in it twice is twice as likely.
+        """
         # A string is a sequence of strings, and Python callers are not all type-checked.
         if isinstance(grammar, str) or not isinstance(grammar, Sequence):
             raise RecognitionError("a grammar must be a list of phrases")
@@ -142,7 +145,7 @@ class VoskFactory:
             raise RecognitionError("a grammar must have at least one phrase; None means free speech")
         if len(grammar) > MAX_PHRASES:
             raise RecognitionError(f"a grammar of {len(grammar)} phrases; at most {MAX_PHRASES}")
-        phrases: dict[str, None] = {}
+        phrases: list[str] = []
         for phrase in grammar:
             if not isinstance(phrase, str):
                 raise RecognitionError(f"a grammar holds phrases, not {type(phrase).__name__}")
@@ -150,13 +153,13 @@ class VoskFactory:
                 raise RecognitionError("a phrase of the grammar holds a NUL")
             words = [self._known(word) for word in phrase.lower().split()]
             kept = [word for word in words if word]
-            if any(word != UNKNOWN_WORD for word in kept):
-                phrases[" ".join(kept)] = None
+            text = " ".join(kept)
+            if all(word == UNKNOWN_WORD for word in kept) or (UNKNOWN_WORD in kept and text in phrases):
+                continue
+            phrases.append(text)
         if not phrases:
             raise RecognitionError("the model knows no word of this grammar")
-        if self.directory.has_unknown_word:
-            phrases[UNKNOWN_WORD] = None
-        return list(phrases)
+        return [*phrases, UNKNOWN_WORD] if self.directory.has_unknown_word else phrases
 
     def _known(self, word: str) -> str:
         """The word, or its stand-in where the model has no pronunciation."""
