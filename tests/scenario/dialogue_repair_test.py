@@ -273,3 +273,56 @@ def test_a_choice_denied_in_one_breath_with_the_right_one():
     call = open_call()
     assert call.say("prices", confidence=0.2) == ["Did you say prices?"]
     assert call.say("no a pizza please")[-1] == "Small or large?"
+
+
+def test_a_step_overrides_only_what_it_names():
+    own = PLAN.replace(
+        "globals:",
+        """defaults:
+  no_input: { timeout: 5s, retries: 1, say: "Nothing heard." }
+  no_match: { retries: 1, say: "Not understood." }
+  budget: { filler_after: 600ms, filler: "Wait." }
+globals:""",
+        1,
+    ).replace(
+        '''        help: "Say order or prices."''',
+        """        help: "Say order or prices."
+        no_input: { timeout: 9s }
+        no_match: { say: "What?" }
+        budget: { response_onset: 500ms }""",
+    )
+    plan = load_dialplan(own)
+    waiting = plan.blocks["main"][0].waiting
+    assert waiting.no_input_ms == 9000
+    assert (waiting.no_input.retries, waiting.no_match.retries) == (1, 1)
+    assert (waiting.patience.filler_after_ms, waiting.patience.response_onset_ms) == (600, 500)
+    call = TextCall(Conversation(plan, FACTS), lambda c: None)
+    call.start()
+    assert call.wait()[0] == "Nothing heard."
+    assert call.say("xyzzy plugh qux", confidence=1.0)[0] != "Not understood."
+
+
+def test_a_global_says_its_words_before_it_does_anything():
+    own = PLAN.replace("do: go_back }", 'do: go_back, say: "Back we go." }')
+    call = TextCall(Conversation(load_dialplan(own), FACTS), lambda c: None)
+    call.start()
+    call.say("i want a pizza")
+    call.say("large")
+    assert call.say("go back") == ["Back we go.", "Small or large?"]
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [("digits", "One two three four five six seven eight."),
+     ("grouped", "One two three four, five six seven eight."),
+     ("value", "One two three four, five six seven eight.")],
+)  # fmt: skip
+def test_digits_are_read_back_one_by_one_or_in_groups(way, words):
+    own = PLAN.replace(
+        "  street: {",
+        f'  id: {{ type: digits, length: 8, ask: "Number?", read_back: {way} }}\n  street: {{',
+    ).replace("collect: [size, count]", "collect: [id, size, count]")
+    call = TextCall(Conversation(load_dialplan(own), FACTS), lambda c: None)
+    call.start()
+    call.say("i want a pizza")
+    assert call.say("one two three four five six seven eight")[0] == words

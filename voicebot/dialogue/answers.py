@@ -68,6 +68,7 @@ _SIGNS = {"£": "GBP", "$": "USD", "€": "EUR"}
 
 
 _MONEY_WORDS = frozenset(["pounds", "pound", "pence", "dollars", "dollar", "cents", "euros", "euro"])
+_FROM_TODAY = frozenset(["today", "tomorrow", "next", *WEEKDAYS])
 _DAY_WORDS = frozenset([*MONTHS, *WEEKDAYS, "today", "tomorrow", "yesterday"])
 _FIRST_OF_DIGITS = frozenset([*DIGITS, "oh", "double", "triple"])
 
@@ -134,7 +135,8 @@ def _date(rules: SlotRules, text: str, today: dt.date) -> Answer | None:
         words = words_of(text)
         words = words[: words.index("at")] if "at" in words else words  # what follows is the time
         found = read_date(" ".join(words), today)
-    if found is not None and rules.past and today < found <= today + dt.timedelta(days=366):
+    named = _FROM_TODAY.isdisjoint(words_of(text))  # "tomorrow" is no birthday, also not last year's
+    if found is not None and named and rules.past and today < found <= today + dt.timedelta(days=366):
         found = _valid_date(found.year - 1, found.month, found.day)  # a birthday, not an appointment
     return None if found is None else Answer(found.isoformat())
 

@@ -27,6 +27,7 @@ from voicebot.dialogue.events import (
 from voicebot.dialogue.manner import OPEN
 from voicebot.dialogue.state import Wait
 from voicebot.dialogue.talking import INTER_DIGIT
+from voicebot.tts.number_words import digits_one_by_one
 
 NO_CORRECTION = frozenset(["yes_no", "name", "text"])  # "no, …" is too often the answer itself
 GROUPED = frozenset(["digits", "phone", "spelling"])  # said in groups, with pauses between them
@@ -207,7 +208,8 @@ class Filling(Choosing):
     def _slot_done(self, rules: program.SlotRules, by: str, *, confirmed: bool) -> None:
         waiting = self._waiting()
         if rules.read_back != "none" and by == "speech" and not confirmed and not rules.sensitive:
-            value = describe(rules, _as_text(self._state.slots[rules.name]))
+            text = _as_text(self._state.slots[rules.name])
+            value = digits_one_by_one(text) if rules.read_back == "digits" else describe(rules, text)
             self._say(f"{value[:1].upper()}{value[1:]}.", waiting.prompting if waiting else OPEN)
         self._leave_wait()
         self._state.last_slot = rules.name
