@@ -163,7 +163,8 @@ class CallLink:
                 left_us = limit_us * _MOST_PATIENCE - link.silent_us
                 if left_us <= 0:
                     break
-            await asyncio.sleep(min(max(left_us / 1e6, _WATCH_S), _WATCH_S * 2))
+                left_us = 0  # a spare may turn up
+            await asyncio.sleep(max(left_us / 1e6, _WATCH_S))
         _log.warning("worker_silent", url=link.url, silent_ms=link.silent_us // 1000)
         self._left_silent_us = monotonic_us()
         self._silent = link

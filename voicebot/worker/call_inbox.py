@@ -54,6 +54,7 @@ class CallInbox:
         self._results: deque[Input | Event] = deque()
         self._room = asyncio.Event()
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._lost = False
         link.on_incoming = self._wake
 
@@ -89,13 +90,34 @@ class CallInbox:
         """Until there may be something to take, or the time is over."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = None if limit_s is None else loop.call_later(limit_s, self._wake)
+        if limit_s is not None:
+            self._wake_by(loop, loop.time() + limit_s)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+
+    def close(self) -> None:
+        """Nobody will wait again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake_by(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        """Have a timer that ends not after this time.
+
+        Deadlines move with every frame, mostly to later: one timer that is early now and then costs less
+        than one for each frame.
+        """
+        if self._timer is not None:
+            if self._timer.when() <= due_s:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(due_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -305,6 +306,8 @@ async def run_worker(settings: Settings) -> None:
                 key="link.port",
             ) from error
         async with server, health:
+            gc.collect()
+            gc.freeze()  # what is loaded by now stays: no collection during a call need look at it
             metrics.WORKERS_READY.set(1)
             get_logger().info("worker_ready", host=link.host, port=link.port)
             announce_ready()

@@ -33,17 +33,19 @@ from voicebot.edge.sip_agent.library import (
     account_config,
     library_call_limit,
     start_endpoint,
+    udp_socket_on,
 )
 from voicebot.rtp.source_guard import IpNetwork, media_address_allowed
 from voicebot.telemetry import metrics
 from voicebot.telemetry.log import get_logger
 
 _POLL_BUSY_S: Final = 0.010
-_POLL_IDLE_S: Final = 0.020
+_POLL_BLIND_S: Final = 0.020  # where the library's socket cannot be watched
+_POLL_IDLE_S: Final = 0.100  # its timers: a request is sent again after 500 ms at the earliest
 _BUSY_POLLS: Final = 100  # a second
 _MAX_EVENTS_PER_POLL: Final = 16
-_WATCH_POLLS: Final = 250
-_BRIDGE_POLLS: Final = 5
+_WATCH_S: Final = 5.0
+_BRIDGE_S: Final = 0.1
 _TELL_EVERY_S: Final = 60.0
 _log = get_logger()
 
@@ -67,8 +69,11 @@ class PjSipAgent:
         self._media_networks = (*trunks, *dialled)
         self._admission = Admission(sip, own_peers(sip, dialled), _digest_gate(sip))
         self._door: SipDoor | None = None
-        self._polls = 0
         self._busy_polls = 0
+        self._watched_s = 0.0
+        self._bridged_s = 0.0
+        self._socket: int | None = None
+        self._wake = asyncio.Event()
         self._endpoint: Any = None
         self._account: PjAccount | None = None
         self._legs: set[PjSipLeg] = set()
@@ -110,6 +115,8 @@ class PjSipAgent:
         leg.events = events
         leg.media = media
         self._legs.add(leg)
+        self._busy_polls = _BUSY_POLLS  # the name servers answer on another socket
+        self._wake.set()
         return leg if leg.make_call(self._account, uri, headers) else None
 
     # ------------------------------------------------------------------ life
@@ -126,12 +133,31 @@ class PjSipAgent:
         self._account = PjAccount(self)
         self._account.create(account_config(self._sip))
         self._door = SipDoor(self._decide)
+        self._socket = udp_socket_on(self._sip.port)
 
     async def run(self) -> None:
         """Serve the library until cancelled."""
         while True:
             self.poll()
-            await asyncio.sleep(_POLL_BUSY_S if self._busy_polls else _POLL_IDLE_S)
+            if self._busy_polls:
+                await asyncio.sleep(_POLL_BUSY_S)  # also a limit to what a flood can make us do
+            else:
+                await self._until_something_comes()
+
+    async def _until_something_comes(self) -> None:
+        if self._socket is None:
+            await asyncio.sleep(_POLL_BLIND_S)
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._wake.set)
+        try:
+            async with asyncio.timeout(_POLL_IDLE_S):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        finally:
+            loop.remove_reader(self._socket)
+            self._wake.clear()
 
     def poll(self) -> None:
         """One turn: what the library has, then what it led to."""
@@ -140,10 +166,12 @@ class PjSipAgent:
             if self._endpoint.libHandleEvents(0) <= 0:
                 break
             self._busy_polls = _BUSY_POLLS  # an answer is due, or follows: look more often for a while
-        self._polls += 1
-        if self._bridge is not None and self._polls % _BRIDGE_POLLS == 0:
+        now_s = time.monotonic()
+        if self._bridge is not None and now_s - self._bridged_s >= _BRIDGE_S:
+            self._bridged_s = now_s
             self._bridge.tick()
-        if self._polls % _WATCH_POLLS == 0:
+        if now_s - self._watched_s >= _WATCH_S:
+            self._watched_s = now_s
             for leg in list(self._legs):
                 leg.notice_lost_end()
         while self._deferred:
@@ -194,6 +222,7 @@ class PjSipAgent:
     def defer(self, action: Callable[[], Any]) -> None:
         """Run something once the library has returned."""
         self._deferred.append(action)
+        self._wake.set()
 
     def reserve_media(self) -> MediaPort:
         """An RTP socket for a leg whose body is being written."""

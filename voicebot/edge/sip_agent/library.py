@@ -1,7 +1,9 @@
 """The C library behind pjsua2: what it was built for, its timers, its log, its start."""
 
+import contextlib
 import ctypes
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -203,3 +205,14 @@ def parameters_of(headers: dict[str, str], *, code: int = 0, offer: bool = False
 def payload_type(number: int) -> int | None:
     """The number that the library means, or None where it means nothing."""
     return number if 0 < number < 128 else None
+
+
+def udp_socket_on(port: int) -> int | None:
+    """Descriptor of this process's UDP socket on a port, which the library opened and does not tell."""
+    for path in list(Path("/proc/self/fd").iterdir()):
+        descriptor = int(path.name)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as found:
+            is_udp = found.family == socket.AF_INET and found.type == socket.SOCK_DGRAM
+            if is_udp and found.getsockname()[1] == port:
+                return descriptor
+    return None
