@@ -10,8 +10,10 @@ MENU = Expectation(kind="menu", phrases=("balance", "block my card"), complete=f
 YES_NO = Expectation(kind="yes_no", phrases=("yes", "yeah", "no", "right"))
 
 
-def overlap(expectation=MENU, *, asking=False, own=(), min_words=1, speaking=False, ending=False):
-    return Overlap(expectation, asking, tuple(own), min_words, speaking, ending)
+def overlap(
+    expectation=MENU, *, asking=False, own=(), min_words=1, speaking=False, ending=False, near=True
+):
+    return Overlap(expectation, asking, tuple(own), min_words, speaking, ending, near)
 
 
 def triggered():
@@ -70,6 +72,15 @@ def test_our_own_words_coming_back_resume():
 def test_a_turn_that_ends_early_is_judged_by_its_final_text():
     assert triggered().turn_ended("balance", overlap(asking=True)) is Verdict.CONFIRMED
     assert triggered().turn_ended("", overlap()) is Verdict.RESUMED
+
+
+def test_words_of_others_in_the_room_cut_nothing():
+    """A far voice pauses and the prompt goes on, whatever was understood; an answer to our question counts."""
+    judge = triggered()
+    assert judge.partial("stop i want an agent", overlap(near=False)) is Verdict.UNDECIDED
+    assert judge.advance(1600.0, overlap(near=False)) is Verdict.RESUMED
+    assert triggered().turn_ended("stop", overlap(near=False)) is Verdict.RESUMED
+    assert triggered().turn_ended("balance", overlap(asking=True, near=False)) is Verdict.CONFIRMED
 
 
 def test_a_key_confirms():

@@ -186,3 +186,15 @@ def test_on_a_line_with_echo_a_voice_must_be_left_when_the_echo_is_taken_out(voi
     listener.listen(LISTEN, 0.0)
     listener.bot_speaking(speaking=True, now_ms=0.0)
     assert (BargeIn in kinds(feed(listener, 0, 3000))) is interrupts
+
+
+def test_a_far_voice_pauses_the_bot_once():
+    """After an interruption by somebody far away the same voice is no caller; a louder one is."""
+    listener = listener_with((1000, 1600), (3000, 3600), (5000, 5600))
+    listener.listen(LISTEN, 0.0)
+    listener.bot_speaking(True, 0.0)
+    assert BargeIn in kinds(feed(listener, 0, 1400))
+    listener.resumed(far=True)
+    assert BargeIn not in kinds(feed(listener, 1400, 4000))
+    listener.caller_speaks_at(listener.loudest_dbov)
+    assert BargeIn in kinds(feed(listener, 4000, 5600))

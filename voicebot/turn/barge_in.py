@@ -41,6 +41,8 @@ class Overlap:
         min_words: So many words of content the prompt that plays can be cut with.
         speaking: The caller's voice is heard at this moment.
         ending: The caller has just fallen silent: the final result is about to come.
+        near: The voice is as loud as somebody who holds the telephone: words of others in the room cut
+            nothing, whatever they are.
     """
 
     expectation: Expectation
@@ -49,6 +51,7 @@ class Overlap:
     min_words: int = 1
     speaking: bool = False
     ending: bool = False
+    near: bool = True
 
 
 class BargeInJudge:
@@ -76,7 +79,7 @@ class BargeInJudge:
     def partial(self, text: str, overlap: Overlap) -> Verdict:
         """The recogniser has heard this much; sure cases are decided at once."""
         self._text = text
-        if not self.paused:
+        if not self.paused or not overlap.near:
             return Verdict.UNDECIDED
         words = text.split()
         if self._is_echo(words, overlap):
@@ -134,6 +137,8 @@ class BargeInJudge:
         words = text.split()
         if overlap.asking and self._is_expected(text, overlap.expectation):
             return self._decide(Verdict.CONFIRMED)
+        if not overlap.near:
+            return self._decide(Verdict.RESUMED)
         meant = self._interrupt.intersection(words)
         too_few = not meant and len(self._content(words)) < overlap.min_words
         if too_few or not self._content(words) or self._is_echo(words, overlap):

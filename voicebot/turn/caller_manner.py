@@ -70,6 +70,11 @@ class CallerManner:
         if level_dbov is not None:
             self._levels_dbov.append(level_dbov)
 
+    @property
+    def typical_dbov(self) -> float | None:
+        """Median level of the caller's turns so far; None before the first."""
+        return median(self._levels_dbov) if self._levels_dbov else None
+
     def _is_loud(self, level_dbov: float) -> bool:
         settings = self._settings
         if level_dbov >= settings.shout_dbov:

@@ -30,6 +30,7 @@ class EchoTrigger:
         self._lasting_ms = 0
         self._odds = 0.0
         self._gap_ms = 0
+        self._quietest_dbov = self._settings.quietest_dbov
 
     def feed(self, result: EchoResult, windows: Sequence[VadWindow]) -> bool:
         """One tick.
@@ -79,9 +80,17 @@ class EchoTrigger:
     def _loud(self, result: EchoResult) -> bool:
         settings = self._settings
         above_noise = result.above_noise_db > settings.above_noise_db
-        return above_noise and result.heard_dbov > settings.quietest_dbov
+        return above_noise and result.heard_dbov > self._quietest_dbov
 
     def reset(self) -> None:
         """Forget what was heard so far: a trigger has been dealt with."""
         self._lasting_ms = 0
         self._odds = 0.0
+
+    def ignore_below(self, level_dbov: float) -> None:
+        """Somebody far away speaks so loud: what is weaker is not heard as the caller."""
+        self._quietest_dbov = max(self._quietest_dbov, level_dbov)
+
+    def hear_from(self, level_dbov: float) -> None:
+        """The caller speaks so loud: never be deaf to that."""
+        self._quietest_dbov = max(self._settings.quietest_dbov, min(self._quietest_dbov, level_dbov))

@@ -19,6 +19,7 @@ Samples = NDArray[np.int16]
 FRAME_SAMPLES: Final = 160
 LAST_FRAMES: Final = 20
 _KEPT_FRAMES: Final = 1000  # a turn is 20 s at most
+_LOUD_FRAMES: Final = 5
 _VOICE_RANGE_DB: Final = 25.0
 _FULL_SCALE_DB: Final = 20.0 * math.log10(32768.0)
 
@@ -42,6 +43,13 @@ class VoiceFall:
         """Mean level of the last 400 ms."""
         last = [self._levels_db[k] for k in range(-min(LAST_FRAMES, len(self._levels_db)), 0)]
         return sum(last) / max(1, len(last)) - _FULL_SCALE_DB
+
+    @property
+    def loudness_dbov(self) -> float:
+        """Mean power of the last 100 ms: a short word has its full level, whatever was before it."""
+        last = [self._levels_db[k] for k in range(-min(_LOUD_FRAMES, len(self._levels_db)), 0)]
+        power = sum(10.0 ** (level / 10.0) for level in last) / max(1, len(last))
+        return 10.0 * math.log10(power + 1e-9) - _FULL_SCALE_DB
 
     def fall_db(self, start_samples: int, end_samples: int) -> float:
         """By how much the last 400 ms before `end_samples` are weaker than the voice since the start.

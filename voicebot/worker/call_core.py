@@ -530,6 +530,8 @@ class CallCore:
         self._merge.committed(before, text, self._listener.listening, self._timers_ms, now_ms)
         manner = self._manner.of(text, ended.level_dbov)
         self._manner.ended(ended.level_dbov)
+        if self._manner.typical_dbov is not None:
+            self._listener.caller_speaks_at(self._manner.typical_dbov)
         said = CallerSaid(
             text=text,
             confidence=heard.confidence,
@@ -573,7 +575,7 @@ class CallCore:
             return expected
         settings = self._settings
         words = (*expected.phrases, *settings.interrupt_words, *settings.backchannel_words)
-        return replace(expected, phrases=tuple(dict.fromkeys(words)), likely=settings.interrupt_words)
+        return replace(expected, phrases=tuple(dict.fromkeys(words)))
 
     def _overlap(self) -> Overlap:
         return Overlap(
@@ -583,7 +585,16 @@ class CallCore:
             self._output.min_words,
             self._listener.voice_now,
             self._listener.ending_now,
+            self._near,
         )
+
+    @property
+    def _near(self) -> bool:
+        """Whether the voice that is heard is about as loud as the caller's."""
+        own_dbov = self._manner.typical_dbov
+        below_db = self._settings.barge_in_below_own_db
+        needed_dbov = self._settings.barge_in_near_dbov if own_dbov is None else own_dbov - below_db
+        return self._listener.loudest_dbov >= needed_dbov
 
     def _judged(self, verdict: Verdict, now_ms: float) -> list[Effect]:
         """Carry out what the second look at an interruption says."""
@@ -593,7 +604,8 @@ class CallCore:
             cleared, interrupted = self._output.clear()
             return cleared + self._dialogue_events(list(interrupted), now_ms)
         if verdict is Verdict.RESUMED:
-            return [ToEdge(Unpause()), *self._listener_events(self._listener.resumed(), now_ms)]
+            resumed = self._listener.resumed(far=not self._near)
+            return [ToEdge(Unpause()), *self._listener_events(resumed, now_ms)]
         return []
 
     def _stop_recognition(self) -> list[Effect]:

@@ -29,6 +29,7 @@ FRAME_MS = 20
 FRAME_SAMPLES = 160
 RESIDUAL_FRAMES = 32  # 640 ms: enough for the detector to come to itself
 ARRIVALS_KEPT = 1500  # 30 s
+_NOTHING_DBOV = -127.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Listener:
         self._gap_ms = 0.0
         self._voice_power = 0.0
         self._voice_frames = 0
+        self._loudest_dbov = _NOTHING_DBOV
         self._last_frame_ms = 0.0
         self._stall_checked_ms = 0.0
         self._bot_spoke = False
@@ -121,6 +123,11 @@ class Listener:
         """Whether a caller speaks at this moment who is near the telephone."""
         speaks = self._endpointer.in_turn and not self._endpointer.silent_samples
         return speaks and self._fall.level_dbov >= self._settings.barge_in_voice_dbov
+
+    @property
+    def loudest_dbov(self) -> float:
+        """The loudest 100 ms of the turn under way, without our echo where that is known."""
+        return self._loudest_dbov
 
     @property
     def expects_more(self) -> bool:
@@ -182,10 +189,20 @@ class Listener:
         self._listen = listen
         self._endpointer.expect(listen.expectation)
 
-    def resumed(self) -> list[ListenerEvent]:
-        """The interruption was none: the bot speaks on, what was heard does not count."""
+    def resumed(self, *, far: bool = False) -> list[ListenerEvent]:
+        """The interruption was none: the bot speaks on, what was heard does not count.
+
+        Args:
+            far: It was somebody far away, who may well go on.
+        """
         self._trigger.reset()
+        if far:
+            self._trigger.ignore_below(self._loudest_dbov + self._settings.barge_in_far_margin_db)
         return self._drop_turn()
+
+    def caller_speaks_at(self, level_dbov: float) -> None:
+        """The caller's own level is known: what is nearly as loud is never too far away."""
+        self._trigger.hear_from(level_dbov - self._settings.barge_in_below_own_db)
 
     def second_look(self, *, looking: bool) -> None:
         """An interruption is being judged: its words are wanted soon, not once its turn is over."""
@@ -218,7 +235,7 @@ class Listener:
         cancelled = echo.echo_expected and echo.state is EchoState.ECHO
         payload = encode_ulaw(echo.residual) if cancelled else frame.payload
         self._preroll.append(payload)
-        self._fall.add(heard)
+        self._fall.add(echo.residual if cancelled else heard)
         windows = self._detector.feed(heard)
         triggered = self._trigger.feed(echo, windows)
         self._residual.append(echo.residual)
@@ -230,6 +247,7 @@ class Listener:
             return self._interrupt(windows) if triggered else []
         events: list[ListenerEvent] = []
         if self._endpointer.in_turn:
+            self._loudest_dbov = max(self._loudest_dbov, self._fall.loudness_dbov)
             events.append(TurnAudio(payload))
             if not self._endpointer.silent_samples:
                 self._voice_power += float(np.square(heard, dtype=np.float64).mean())
@@ -240,6 +258,7 @@ class Listener:
             change = self._endpointer.window(probability, window.end_sample, WINDOW_SAMPLES)
             if isinstance(change, SpeechStart):
                 self._silence_since_ms = None
+                self._loudest_dbov = self._fall.loudness_dbov
                 self._gap_ms = (change.start_samples - self._ended_samples) / SAMPLES_PER_MS
                 events.append(TurnStarted(tuple(self._preroll)))
             elif isinstance(change, EndOfTurn):
@@ -264,6 +283,7 @@ class Listener:
         if not windows:
             return []
         self._trigger.reset()
+        self._loudest_dbov = self._fall.loudness_dbov
         self._silence_since_ms = None
         lasted = self._settings.barge_in_ms * SAMPLES_PER_MS
         self._endpointer.begin(windows[-1].end_sample - lasted, windows[-1].end_sample)
@@ -303,13 +323,14 @@ class Listener:
 
     def _ended(self, end: EndOfTurn) -> TurnEnded:
         self._ended_samples = end.end_samples
+        level_dbov = self._take_level_dbov()
         return TurnEnded(
             speech_ms=(end.end_samples - end.start_samples) // SAMPLES_PER_MS,
             packet_in_ms=self._arrival_ms(end.end_samples),
             speech_end_ms=self._arrival_ms(end.end_samples + WINDOW_SAMPLES),
             reason=end.reason,
             hold_ms=end.hold_ms,
-            level_dbov=self._take_level_dbov(),
+            level_dbov=level_dbov,
         )
 
     def _take_level_dbov(self) -> float | None:
