@@ -1,6 +1,6 @@
 """The second look at an interruption, with the real recogniser and canceller, on virtual time (targets 4, 5).
 
-    python -m tests.bench.interruptions --data FOLDER [--calls 60] [--split test] [--processes 2]
+    python -m tests.bench.interruptions --data FOLDER [--calls 60] [--split test] [--processes 2] [--plots]
 
 The bot says two sentences and asks a question; in the middle of the statement the caller does one thing:
 
@@ -15,16 +15,20 @@ The bot says two sentences and asks a question; in the middle of the statement t
 Half of the lines have an echo (hybrid, 12 to 24 dB). Voices are human, of speakers whom the recogniser was not
 trained with (`--split test` takes its test and tuning speakers, `train` is for development); there are few of
 them, so they are heard at several moments and on several lines: n counts calls, the note counts voices.
+
+A whole run takes long: `--first 100 --calls 100 --keep FILE` plays calls 100 to 199 of each kind and counts what an
+earlier run has kept in the file too.
 """
 
 import argparse
 import datetime as dt
 import io
+import json
 import multiprocessing
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,6 +56,7 @@ from voicebot.worker.speaking import spoken
 from voicebot.worker.virtual_call import VirtualCall, VirtualEngines
 
 TICK = 160
+IMAGE = Path("docs/images/turn-resume.svg")
 KINDS = ("interrupt", "talk", "backchannel", "burst", "tones", "babble", "nothing")
 HONOURED = ("interrupt", "talk")
 WORDS = {"interrupt": ("stop", "no"), "backchannel": ("right", "yes")}
@@ -221,8 +226,8 @@ def tones(seed: int) -> np.ndarray:
     )
 
 
-def cases(data: Path, split: str, count: int, kinds: tuple[str, ...]) -> list[Case]:
-    """So many calls of each kind."""
+def cases(data: Path, split: str, count: int, kinds: tuple[str, ...], first: int = 0) -> list[Case]:
+    """So many calls of each kind, from a number on."""
     words = [
         Clip(trimmed(at_level(c.audio, LEVEL_DBOV)), c.text, c.speaker)
         for part in (("test", "dev") if split == "test" else ("train",))
@@ -232,7 +237,7 @@ def cases(data: Path, split: str, count: int, kinds: tuple[str, ...]) -> list[Ca
     talk = list(sentences(data, split))
     made = []
     for kind in kinds:
-        for number in range(count):
+        for number in range(first, first + count):
             pick = random.Random(f"{kind}-{number}")
             clip = Clip(np.zeros(0, np.int16), "", f"{kind}-{number}")
             if kind in WORDS:
@@ -295,17 +300,61 @@ def rows(seen: list[Seen]) -> list[dict[str, object]]:
     return table
 
 
+def plot(seen: list[Seen], path: Path) -> None:
+    """How long after a pause it was undone or the prompt was cut, and the two limits."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    settings = TurnSettings()
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharex=True, sharey=True)
+    for axes, title in zip(panels, ("prompt cut", "prompt goes on"), strict=True):
+        for kind in dict.fromkeys(s.kind for s in seen):
+            paused = [s for s in seen if s.kind == kind and s.paused_ms is not None]
+            ends = [s.cut_ms if title == "prompt cut" else s.resumed_ms for s in paused]
+            took = sorted(
+                end - (s.paused_ms or 0.0)
+                for s, end in zip(paused, ends, strict=True)
+                if end is not None
+            )
+            if took:
+                shares = [100 * (n + 1) / len(paused) for n in range(len(took))]
+                axes.step(took, shares, where="post", label=f"{kind}, {len(paused)} pauses")
+        for name, style in (("barge_in_confirm_ms", "--"), ("barge_in_voice_ms", ":")):
+            axes.axvline(getattr(settings, name), color="black", linestyle=style, label=f"turn.{name}")
+        axes.set_title(title)
+        axes.set_xlabel("after the pause, ms")
+        axes.set_xlim(0, 2000)
+        axes.legend(fontsize=7)
+    panels[0].set_ylabel("of the pauses of this kind, %")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    print(f"plot: {path}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the recordings' tar files")
     parser.add_argument("--calls", type=int, default=60, help="of each kind")
     parser.add_argument("--split", choices=["test", "train"], default="test")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--first", type=int, default=0, help="number of the first call")
+    parser.add_argument("--keep", type=Path, help="JSON of what was seen; grows from run to run")
+    parser.add_argument("--plots", action="store_true", help=f"draw {IMAGE}")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    todo = cases(options.data, options.split, options.calls, tuple(options.kinds))
+    kept = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else []
+    seen = [Seen(**one) for one in kept]
+    todo = cases(options.data, options.split, options.calls, tuple(options.kinds), options.first)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        seen = pool.map(play, todo, chunksize=8)
+        for one in pool.imap(play, todo, chunksize=4):
+            seen.append(one)
+            if options.keep:
+                options.keep.write_text(json.dumps([asdict(s) for s in seen]))
+    if options.plots:
+        plot(seen, IMAGE)
     for wrong in [s for s in seen if not s.right][:60]:
         print("wrong:", wrong)
     table = [row("machine", machine(), ""), *rows(seen)]

@@ -4,8 +4,8 @@
 
 SCRIPT is started as `PYTHON SCRIPT --serve --port PORT ...` and serves the media-streams dialect on
 ws://127.0.0.1:PORT/ws. Ours is `voicebot serve` with a recogniser that knows the answer once the caller has said it
-and a tone for a voice; its worker serves the dialect itself, and a third leg calls it over SIP and RTP, jitter
-buffer and packet clock included.
+and flite for a voice, its sentences made before; its worker serves the dialect itself, and a third leg calls it
+over SIP and RTP, jitter buffer and packet clock included.
 
 A call is: a sentence when the bot is silent (onset), one second into the answer another one over it (barge-in
 stop), and the answer to that (onset too). Callers are human, 8 kHz. A block starts a bot and makes a few calls with
@@ -27,7 +27,7 @@ from sip_test_harness import Caller, CallerOptions
 from sip_test_harness.measures import SENDER_LATE_P99_MS, barge_in_stop, response_onset
 from tests.bench.rows import machine, percentile, row, write
 from tests.bench.stream_phone import StreamPhone
-from tests.bench.wire import SPEECH, STUB, clip, heard_after_ms
+from tests.bench.wire import SPEECH, STUB, clip, heard_after_ms, settled
 from tests.loopback.bot_program import MOST_WORKERS, running_bot
 from tests.ports import free_port, free_port_range
 
@@ -116,7 +116,7 @@ async def running_peer(script, python, arguments):
     """The other bot's URL."""
     port = free_port(socket.SOCK_STREAM)
     process = await asyncio.create_subprocess_exec(
-        python, script, "--serve", "--port", str(port), *arguments, start_new_session=True
+        python, script, "--serve", "--port", str(port), *arguments
     )
     try:
         end = time.monotonic() + START_LIMIT_S
@@ -145,14 +145,15 @@ async def running_peer(script, python, arguments):
 async def running_ours(first, second):
     """Our bot, which understands these two sentences."""
     heard = ",".join(f"opening hours@{heard_after_ms(samples)}" for samples in (first, second))
+    settings = {**STUB, "tts__engine": "flite"}  # a pure tone is taken for an echo of any voiced sound
     port = free_port_range(MOST_WORKERS, socket.SOCK_STREAM)
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder) / "plan.yaml"
         plan.write_text(PLAN)
         async with running_bot(
-            folder, **STUB, asr__fake_script=heard, dialplan=plan, link__port=port
+            folder, **settings, asr__fake_script=heard, dialplan=plan, link__port=port
         ) as bot:
-            await bot.wait_event("worker_ready", 2)
+            await settled(bot)
             yield f"ws://127.0.0.1:{port}/media-streams", bot.uri
 
 

@@ -49,6 +49,7 @@ RECOGNISER_LAG_MS = 60  # measured: 40 ms p50 behind the end of speech
 LEAD_MS, TAIL_MS = 500, 2500
 NOISE_RMS = 32768 * 10 ** (-60 / 20)
 PRESETS = ("balanced", "fast", "careful")
+PANELS_IN_A_ROW = 4
 IMAGE = Path("docs/images/turn-ends.svg")
 
 
@@ -284,7 +285,7 @@ def rows(name: str, done: Tally, preset: str) -> list[dict[str, object]]:
     ]
 
 
-def sweep(turns: list[Turn], setting: str, values: list[int]) -> list[tuple[int, Tally]]:
+def sweep(turns: list[Turn], setting: str, values: list[float]) -> list[tuple[float, Tally]]:
     """The same turns with one setting moved."""
     base = TurnSettings()
     return [(v, tally(turns, base.model_copy(update={setting: v}))) for v in values]
@@ -299,16 +300,24 @@ def plot(strata: dict[str, list[Turn]], path: Path) -> None:
 
     panels = [
         ("digits", "hold_digits_ms", [100, 200, 300, 450, 600, 800, 1000, 1250, 1500, 2000]),
-        ("words", "hold_complete_ms", [0, 50, 100, 150, 200, 300]),
+        ("words", "hold_complete_ms", [0, 40, 80, 120, 160, 200, 300]),
+        ("words", "stable_partial_ms", [0, 40, 70, 100, 150, 200]),
+        ("words", "min_onset_ms", [0, 60, 90, 120, 160, 200]),
+        ("words", "silence_probability", [0.1, 0.2, 0.3, 0.35, 0.4, 0.5]),
         ("orders", "hold_understood_ms", [100, 200, 300, 400, 500, 600, 700, 800, 1000]),
         ("sentences", "hold_open_ms", [450, 600, 750, 900, 1050, 1200]),
         ("sentences", "hold_open_fallen_ms", [200, 300, 400, 450, 500, 600, 750, 900]),
-        ("sentences", "open_fall_db", [0, 4, 6, 8, 10, 14, 60]),
+        ("sentences", "hold_open_max_ms", [600, 800, 1000, 1200, 1500]),
+        ("sentences", "own_pause_margin", [1.0, 1.15, 1.3, 1.6, 2.0]),
         ("reading", "hold_open_ms", [450, 600, 750, 900, 1050, 1200]),
     ]
     panels = [p for p in panels if strata.get(p[0])]
-    figure, grid = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.6), squeeze=False)
-    for axes, (name, setting, values) in zip(grid[0], panels, strict=True):
+    lines = -(-len(panels) // PANELS_IN_A_ROW)
+    size = (4.2 * PANELS_IN_A_ROW, 3.4 * lines)
+    figure, grid = plt.subplots(lines, PANELS_IN_A_ROW, figsize=size, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (name, setting, values) in zip(grid.flat, panels, strict=False):
         done = sweep(strata[name], setting, values)
         shares = [100 * t.cut_off / t.count for _, t in done]
         bounds = [wilson(t.cut_off, t.count) for _, t in done]

@@ -1,5 +1,7 @@
 """The endpointer decides on the caller's audio time alone."""
 
+import pytest
+
 from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
 from voicebot.turn.endpointer import EndOfTurn, Endpointer, SpeechStart, count_digits
@@ -155,6 +157,17 @@ def test_no_answer_comes_sooner_than_the_floor():
     endpointer.expect(Expectation(kind="menu", complete=frozenset({"yes"})))
     events = run(endpointer, "s" * 10 + "." * 40, partials={2: "yes"})
     assert hold_windows(events) == 13  # 416 ms
+
+
+@pytest.mark.parametrize(("stable_silent_ms", "windows"), [(100, 7), (32, 4)])
+def test_words_that_come_when_the_caller_is_silent_need_not_stand_as_long(stable_silent_ms, windows):
+    """The caller falls silent at window 10, the word is known at 13: nothing can change it."""
+    settings = SETTINGS.model_copy(
+        update={"hold_complete_ms": 0, "min_onset_ms": 0, "stable_silent_ms": stable_silent_ms}
+    )
+    endpointer = Endpointer(settings)
+    endpointer.expect(Expectation(kind="menu", complete=frozenset({"yes"})))
+    assert hold_windows(run(endpointer, "s" * 10 + "." * 40, partials={13: "yes"})) == windows
 
 
 def test_a_preset_gives_other_defaults_and_what_is_set_by_name_counts_more():

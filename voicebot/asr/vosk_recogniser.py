@@ -23,7 +23,6 @@ import numpy as np
 import vosk
 from numpy.typing import NDArray
 
-from voicebot.asr.background import PHRASE_KINDS, Loudness, without_background
 from voicebot.asr.calibration import raw_confidence
 from voicebot.asr.filler import FillerModel, best_score, filler_works
 from voicebot.asr.protocol import (
@@ -134,10 +133,7 @@ class VoskFactory:
         )
 
     def _checked(self, grammar: Sequence[str]) -> list[str]:
-        """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last, once.
-
-        A phrase that is in it twice is twice as likely.
-        """
+        """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last."""
         # A string is a sequence of strings, and Python callers are not all type-checked.
         if isinstance(grammar, str) or not isinstance(grammar, Sequence):
             raise RecognitionError("a grammar must be a list of phrases")
@@ -145,7 +141,7 @@ class VoskFactory:
             raise RecognitionError("a grammar must have at least one phrase; None means free speech")
         if len(grammar) > MAX_PHRASES:
             raise RecognitionError(f"a grammar of {len(grammar)} phrases; at most {MAX_PHRASES}")
-        phrases: list[str] = []
+        phrases: dict[str, None] = {}
         for phrase in grammar:
             if not isinstance(phrase, str):
                 raise RecognitionError(f"a grammar holds phrases, not {type(phrase).__name__}")
@@ -153,13 +149,13 @@ class VoskFactory:
                 raise RecognitionError("a phrase of the grammar holds a NUL")
             words = [self._known(word) for word in phrase.lower().split()]
             kept = [word for word in words if word]
-            text = " ".join(kept)
-            if all(word == UNKNOWN_WORD for word in kept) or (UNKNOWN_WORD in kept and text in phrases):
-                continue
-            phrases.append(text)
+            if any(word != UNKNOWN_WORD for word in kept):
+                phrases[" ".join(kept)] = None
         if not phrases:
             raise RecognitionError("the model knows no word of this grammar")
-        return [*phrases, UNKNOWN_WORD] if self.directory.has_unknown_word else phrases
+        if self.directory.has_unknown_word:
+            phrases[UNKNOWN_WORD] = None
+        return list(phrases)
 
     def _known(self, word: str) -> str:
         """The word, or its stand-in where the model has no pronunciation."""
@@ -182,7 +178,6 @@ class VoskRecogniser:
     ) -> None:
         self.phrases = phrases if directory.grammars else None
         self._kind = kind
-        self._loudness = Loudness() if self.phrases else None
         self._calibration = directory.calibration
         rate_hz = directory.sample_rate_hz
         arguments = [model, rate_hz] + ([json.dumps(self.phrases)] if self.phrases else [])
@@ -209,8 +204,6 @@ class VoskRecogniser:
             self._samples += samples.size
             if samples.size == 0:
                 return None
-            if self._loudness:
-                self._loudness.feed(samples)
             if self._feed(self._resampler.feed(samples).tobytes()):
                 # Vosk's own endpointer closed a segment; the turn is ours to end, so go on.
                 self._close_segment(self._engine.Result())
@@ -277,10 +270,7 @@ class VoskRecogniser:
     def _whole(self, margin: float | None) -> Hypothesis:
         """All segments as one hypothesis."""
         words = tuple(word for segment in self._segments for word in segment.words)
-        if self._loudness and self.phrases:
-            levels = self._loudness.of(words)
-            single = self._kind in PHRASE_KINDS
-            words = without_background(words, levels, self.phrases, one_phrase=single)
+        texts = [segment.text for segment in self._segments]
         spoken = [segment for segment in self._segments if segment.words]
         calibration = self._calibration
         confidence = (
@@ -289,7 +279,7 @@ class VoskRecogniser:
         # Readings of several segments multiply; the last spoken one is where readings still differ.
         alternatives = spoken[0].alternatives if len(spoken) == 1 else ()
         return Hypothesis(
-            text=_without_unknown(" ".join(word.word for word in words)),
+            text=_joined(texts),
             words=words,
             confidence=confidence,
             final=True,

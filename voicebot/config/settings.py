@@ -340,6 +340,20 @@ class TurnSettings(_Section):
         le=0,
         description="mean level of 400 ms of such a voice: what is weaker may be others in the room",
     )
+    barge_in_near_dbov: float = Field(
+        -34.0,
+        le=0,
+        description="words over the bot count when the loudest 100 ms of their voice are as loud,"
+        " while nothing is known of the caller's own level",
+    )
+    barge_in_below_own_db: float = Field(
+        10.0, ge=0, description="and then when they are no more than this below the caller's own turns"
+    )
+    barge_in_far_margin_db: float = Field(
+        4.0,
+        ge=0,
+        description="a voice that was not near does not pause the bot again unless it is so much louder",
+    )
     barge_in_content_words: int = Field(2, ge=1, description="words that confirm without more waiting")
     interrupt_words: tuple[str, ...] = (
         "stop",
@@ -444,6 +458,12 @@ class TurnSettings(_Section):
         description="never answer sooner after the last sound: that would be cutting in",
     )
     stable_partial_ms: int = Field(100, ge=0, description="unchanged for this long means stable")
+    stable_silent_ms: int = Field(
+        100,
+        ge=0,
+        description="the same for words that the recogniser gave only once the caller was silent: no"
+        " sound can change them any more",
+    )
     speculate_after_ms: int = Field(64, ge=0, description="silence after which the answer is prepared")
     max_speculations: int = Field(3, ge=0, description="per turn; 0 switches working ahead off")
     merge_window_ms: int = Field(600, ge=0, description="speech this soon after a commit takes it back")

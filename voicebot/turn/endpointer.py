@@ -192,7 +192,7 @@ class Endpointer:
         settings = self._settings
         expectation = self._expectation
         words = self._partial.split()
-        stable = self._now - self._partial_since >= settings.stable_partial_ms * SAMPLES_PER_MS
+        stable = self._now - self._partial_since >= self._stable_ms() * SAMPLES_PER_MS
         if not words:
             return self._hold_open_ms(), "open"
         if expectation.kind == "digits":
@@ -210,6 +210,12 @@ class Endpointer:
         if self._partial == self._understood and stable:
             return settings.hold_understood_ms, "understood"
         return self._hold_open_ms(), "open"
+
+    def _stable_ms(self) -> int:
+        """For how long a partial must stand; less for words that came out when the caller was silent."""
+        silence = self._silence_start
+        late = silence is not None and self._partial_since > silence
+        return self._settings.stable_silent_ms if late else self._settings.stable_partial_ms
 
     def _hold_open_ms(self) -> int:
         """The hold of an open answer: short for a voice that has fallen, long for long own pauses."""
