@@ -23,7 +23,7 @@ import argparse
 import io
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,18 +33,17 @@ import soundfile
 from sip_test_harness.asr_corpus import DIGITS, Clip, Corpus, archive_files
 from tests.bench.confidence import wilson
 from tests.bench.rows import machine, percentile, row, write
-from training.splits import split_of
+from training.pauses import PAUSE_MS, labels
+from training.splits import turn_split
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
 from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
+from voicebot.turn.completion import packaged
 from voicebot.turn.endpointer import EndOfTurn, Endpointer
 from voicebot.turn.voice_activity import WINDOW_SAMPLES, VoiceActivity
-from voicebot.turn.voice_fall import VoiceFall
 
 RATE_HZ = 8000
-BLOCK = 80
-PAUSE_MS = 100
-PAUSE_DB = 30.0
+KEPT_SAMPLES = 24000
 RECOGNISER_LAG_MS = 60  # measured: 40 ms p50 behind the end of speech
 LEAD_MS, TAIL_MS = 500, 2500
 NOISE_RMS = 32768 * 10 ** (-60 / 20)
@@ -64,20 +63,16 @@ class Turn:
     partials: list[tuple[int, str]]
     expectation: Expectation
     understood: bool = False
-    levels: VoiceFall = field(default_factory=VoiceFall)
+    line: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
+    judged: dict[tuple[int, int], float] = field(default_factory=dict)
 
-
-def labels(audio: np.ndarray) -> tuple[int, int, list[tuple[int, int]]]:
-    """First and last sample that sound, and the pauses between, in samples."""
-    blocks = audio[: audio.size // BLOCK * BLOCK].reshape(-1, BLOCK).astype(float)
-    level = 10 * np.log10((blocks**2).mean(axis=1) + 1e-3)
-    loud = np.flatnonzero(level > level.max() - PAUSE_DB)
-    pauses = [
-        (int(a + 1) * BLOCK, int(b) * BLOCK)
-        for a, b in itertools.pairwise(loud)
-        if (b - a - 1) * BLOCK >= PAUSE_MS * 8
-    ]
-    return int(loud[0]) * BLOCK, int(loud[-1] + 1) * BLOCK, pauses
+    def finished(self, start_samples: int, now_samples: int) -> float:
+        """What the network says of the turn so far; kept, as many settings are tried on the same turn."""
+        asked = (start_samples, now_samples)
+        if asked not in self.judged:
+            heard = self.line[start_samples:now_samples][-KEPT_SAMPLES:]
+            self.judged[asked] = packaged().probability(heard)
+        return self.judged[asked]
 
 
 def heard_turn(
@@ -103,11 +98,8 @@ def heard_turn(
     ]
     inner = [((a - first) // 8, (b - first) // 8) for a, b in pauses]
     probabilities = np.array([w.probability for w in windows])
-    levels = VoiceFall()
-    for start in range(0, line.size - 159, 160):
-        levels.add(line[start : start + 160])
     length_ms = (last - first) // 8
-    return Turn(speaker, probabilities, inner, length_ms, partials, expectation, understood, levels)
+    return Turn(speaker, probabilities, inner, length_ms, partials, expectation, understood, line)
 
 
 def digit_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
@@ -155,30 +147,33 @@ def order_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
 
 
 def sentence_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
-    """Whole sentences of the split's speakers, each speaker's in a row."""
+    """Whole sentences of speakers that the network was not trained on, each speaker's in a row."""
     made = 0
+    kept = "test" if split == "test" else "dev"
 
     def wanted(path: Path) -> bool:
-        held_out = split_of("speechocean762", path.parts[1]) == "test" if len(path.parts) > 2 else False
-        return path.suffix == ".ogg" and held_out == (split == "test")
+        return path.suffix == ".ogg" and turn_split("speechocean762", path) == kept
 
-    for number, (path, content) in enumerate(archive_files(data, "speechocean762", wanted)):
+    for path, content in archive_files(data, "speechocean762", wanted):
         speaker = path.parts[1]
-        if made < count and (split == "test" or number % 12 == 0):
+        if made < count:
             made += 1
             audio = soundfile.read(io.BytesIO(content), dtype="int16")[0]
             yield heard_turn(audio, speaker, Expectation(kind="free"), [])
 
 
 def reading_turns(data: Path, split: str, count: int) -> Iterator[Turn]:
-    """Sentences read aloud, cut at a pause after at most 8 s; readers are split by the last digit."""
+    """Sentences read aloud, cut at a pause after at most 8 s, of readers likewise."""
     made = 0
-    for path, content in archive_files(data, "librispeech_tc5", lambda path: path.suffix == ".ogg"):
+    kept = "test" if split == "test" else "dev"
+
+    def wanted(path: Path) -> bool:
+        return path.suffix == ".ogg" and turn_split("librispeech_tc5", path) == kept
+
+    for path, content in archive_files(data, "librispeech_tc5", wanted):
         if made == count:
             break
         reader = path.parts[1]
-        if (int(reader) % 2 == 0) != (split == "test"):
-            continue
         audio = soundfile.read(io.BytesIO(content), dtype="int16")[0]
         first, last, pauses = labels(audio)
         ends = [a for a, b in pauses if b - a >= 200 * 8 and 2 * RATE_HZ <= a - first <= 8 * RATE_HZ]
@@ -235,14 +230,13 @@ def tally(turns: list[Turn], settings: TurnSettings) -> Tally:
     """Turn after turn, a speaker's own in a row: an endpointer lives as long as a call."""
     result = Tally([])
     calls: dict[str, Endpointer] = {}
-    levels = VoiceFall()
+    turn = turns[0]
 
-    def fall_db(start_samples: int, end_samples: int) -> float:
-        return levels.fall_db(start_samples, end_samples)
+    def finished(start_samples: int, now_samples: int) -> float:
+        return turn.finished(start_samples, now_samples)
 
     for turn in turns:
-        levels = turn.levels
-        endpointer = calls.setdefault(turn.speaker, Endpointer(settings, fall_db))
+        endpointer = calls.setdefault(turn.speaker, Endpointer(settings, finished))
         outcome = commit(turn, endpointer)
         endpointer.discard()
         if outcome is None:
@@ -285,7 +279,7 @@ def rows(name: str, done: Tally, preset: str) -> list[dict[str, object]]:
     ]
 
 
-def sweep(turns: list[Turn], setting: str, values: list[float]) -> list[tuple[float, Tally]]:
+def sweep(turns: list[Turn], setting: str, values: Sequence[float]) -> list[tuple[float, Tally]]:
     """The same turns with one setting moved."""
     base = TurnSettings()
     return [(v, tally(turns, base.model_copy(update={setting: v}))) for v in values]
@@ -305,8 +299,11 @@ def plot(strata: dict[str, list[Turn]], path: Path) -> None:
         ("words", "min_onset_ms", [0, 60, 90, 120, 160, 200]),
         ("words", "silence_probability", [0.1, 0.2, 0.3, 0.35, 0.4, 0.5]),
         ("orders", "hold_understood_ms", [100, 200, 300, 400, 500, 600, 700, 800, 1000]),
-        ("sentences", "hold_open_ms", [450, 600, 750, 900, 1050, 1200]),
-        ("sentences", "hold_open_fallen_ms", [200, 300, 400, 450, 500, 600, 750, 900]),
+        ("sentences", "hold_open_ms", [400, 500, 600, 700, 800, 1000]),
+        ("sentences", "hold_finished_ms", [200, 250, 300, 350, 400, 450, 500, 600]),
+        ("sentences", "finished_probability", [0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 1.0]),
+        ("sentences", "hold_unfinished_ms", [600, 700, 800, 900, 1000, 1200]),
+        ("sentences", "unfinished_probability", [0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
         ("sentences", "hold_open_max_ms", [600, 800, 1000, 1200, 1500]),
         ("sentences", "own_pause_margin", [1.0, 1.15, 1.3, 1.6, 2.0]),
         ("reading", "hold_open_ms", [450, 600, 750, 900, 1050, 1200]),
@@ -325,7 +322,7 @@ def plot(strata: dict[str, list[Turn]], path: Path) -> None:
             values, [b[0] for b in bounds], [b[1] for b in bounds], alpha=0.2, color="tab:red"
         )
         axes.plot(values, shares, "o-", color="tab:red", label="cut off, %")
-        axes.set_ylim(0, max(8.0, min(60.0, max(shares))))
+        axes.set_ylim(0, max(8.0, min(60.0, 1.05 * max(b[1] for b in bounds))))
         axes.set_xlabel(f"turn.{setting}")
         axes.set_ylabel("turns cut off, % (95 % interval)")
         axes.axhline(2 if name in CLOSED else 5, color="tab:red", linestyle=":")
@@ -338,8 +335,8 @@ def plot(strata: dict[str, list[Turn]], path: Path) -> None:
         times.set_ylim(bottom=0)
         axes.set_title(f"{name}, n={done[0][1].count}")
         handles = [*axes.get_legend_handles_labels()[0], *times.get_legend_handles_labels()[0]]
-        axes.legend(handles, [h.get_label() for h in handles], fontsize=7, loc="upper center")
-    figure.tight_layout()
+    figure.legend(handles, [h.get_label() for h in handles], loc="lower center", ncols=len(handles))
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     print(f"plot: {path}")

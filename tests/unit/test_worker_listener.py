@@ -126,7 +126,9 @@ def test_a_line_that_goes_dead_in_mid_turn_still_ends_the_turn():
         events = [e for e in listener.advance(now) if isinstance(e, TurnEnded)]
         if events:
             break
-    assert events and now == pytest.approx(1500 + SETTINGS.hold_open_ms, abs=40)
+    # How finished a constant sound is no one can say: any of the holds of an open answer will do.
+    shortest, longest = SETTINGS.hold_finished_ms, SETTINGS.hold_unfinished_ms
+    assert events and shortest - 40 <= now - 1500 <= longest + 40
 
 
 def test_a_key_press_drops_the_turn_under_way():

@@ -275,7 +275,8 @@ _TURN_PRESETS: Final[dict[str, dict[str, int]]] = {
         "hold_understood_ms": 200,
         "hold_digits_ms": 1000,
         "hold_open_ms": 400,
-        "hold_open_fallen_ms": 400,
+        "hold_finished_ms": 300,
+        "hold_unfinished_ms": 600,
         "hold_open_max_ms": 700,
         "hold_hesitation_ms": 1000,
         "stable_partial_ms": 60,
@@ -287,7 +288,8 @@ _TURN_PRESETS: Final[dict[str, dict[str, int]]] = {
         "hold_understood_ms": 600,
         "hold_digits_ms": 2000,
         "hold_open_ms": 900,
-        "hold_open_fallen_ms": 900,
+        "hold_finished_ms": 700,
+        "hold_unfinished_ms": 1200,
         "hold_open_max_ms": 1500,
         "hold_hesitation_ms": 2000,
         "barge_in_ms": 120,
@@ -417,18 +419,14 @@ class TurnSettings(_Section):
         350, ge=0, description="open answer that the dialogue can already act on"
     )
     hold_open_ms: int = Field(600, ge=0, description="open answer, or no partial yet")
-    open_fall_db: float = Field(
-        9.0,
-        ge=0,
-        description="a voice so much weaker in its last 400 ms than in the whole turn has come to an end"
-        " as sentences do, dB",
+    finished_probability: float = Field(
+        0.7, gt=0, le=1, description="from here a voice that pauses sounds finished"
     )
-    hold_open_fallen_ms: int = Field(
-        600,
-        ge=0,
-        description="as hold_open_ms, for such a voice; alike by default: a shorter one gained something"
-        " on development speakers only (docs/turn-taking.md)",
+    hold_finished_ms: int = Field(430, ge=0, description="open answer that sounds finished")
+    unfinished_probability: float = Field(
+        0.5, ge=0, lt=1, description="below this a voice that pauses sounds as if it went on"
     )
+    hold_unfinished_ms: int = Field(800, ge=0, description="open answer that sounds unfinished")
     hold_open_max_ms: int = Field(
         1000, ge=0, description="the same for a caller whose own pauses are longer; 0: all are alike"
     )

@@ -70,16 +70,16 @@ class Endpointer:
 
     Args:
         settings: Holds.
-        fall_db: By how much the voice of a turn from one position to another has fallen at its end; by
-            default it never does.
+        finished: How likely it is, 0 to 1, that the voice from one position to another has finished, as
+            it sounds; asked once a pause of an open answer. By default nobody knows.
     """
 
     def __init__(
-        self, settings: TurnSettings, fall_db: Callable[[int, int], float] = lambda _start, _end: 0.0
+        self, settings: TurnSettings, finished: Callable[[int, int], float] = lambda _start, _now: 0.5
     ) -> None:
         self._settings = settings
-        self._fall_db = fall_db
-        self._fallen = False
+        self._ask_finished = finished
+        self._finished: float | None = None
         self._longest_hold_ms: int | None = None
         self._hesitations = frozenset(settings.hesitation_words)
         self._expectation = Expectation()
@@ -160,8 +160,7 @@ class Endpointer:
             self._silence_start = None
         elif probability < settings.silence_probability and self._silence_start is None:
             self._silence_start = end_samples - length_samples
-            fall_db = self._fall_db(self._start, self._speech_end)
-            self._fallen = fall_db >= self._settings.open_fall_db
+            self._finished = None
         return self._decide()
 
     def begin(self, start_samples: int, now_samples: int) -> None:
@@ -183,7 +182,7 @@ class Endpointer:
         self._start = None
         self._silence_start = None
         self._longest_hold_ms = None
-        self._fallen = False
+        self._finished = None
         self._run_windows = 0
         self._partial = self._understood = ""
 
@@ -218,15 +217,25 @@ class Endpointer:
         return self._settings.stable_silent_ms if late else self._settings.stable_partial_ms
 
     def _hold_open_ms(self) -> int:
-        """The hold of an open answer: short for a voice that has fallen, long for long own pauses."""
-        if self._fallen:
-            return self._settings.hold_open_fallen_ms
-        hold_ms = self._settings.hold_open_ms
-        if len(self._pauses_ms) < self._settings.own_pauses:
+        """The hold of an open answer: how the voice sounds, how long the caller's own pauses are."""
+        settings = self._settings
+        finished = self._finished_probability()
+        if finished >= settings.finished_probability:
+            return settings.hold_finished_ms
+        sounds_unfinished = finished < settings.unfinished_probability
+        hold_ms = settings.hold_unfinished_ms if sounds_unfinished else settings.hold_open_ms
+        if len(self._pauses_ms) < settings.own_pauses:
             return hold_ms
-        rank = int(self._settings.own_pause_quantile * (len(self._pauses_ms) - 1))
-        own_ms = int(sorted(self._pauses_ms)[rank] * self._settings.own_pause_margin)
-        return max(hold_ms, min(self._settings.hold_open_max_ms, own_ms))
+        rank = int(settings.own_pause_quantile * (len(self._pauses_ms) - 1))
+        own_ms = int(sorted(self._pauses_ms)[rank] * settings.own_pause_margin)
+        return max(hold_ms, min(settings.hold_open_max_ms, own_ms))
+
+    def _finished_probability(self) -> float:
+        if self._start is None or self._silence_start is None:
+            return 0.5
+        if self._finished is None:
+            self._finished = self._ask_finished(self._start, self._now)
+        return self._finished
 
     def _decide(self, now: int | None = None) -> EndOfTurn | None:
         now = self._now if now is None else now

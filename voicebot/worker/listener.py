@@ -17,12 +17,13 @@ from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import Listen
 from voicebot.link.binary_media import CallerAudio
+from voicebot.turn.completion import packaged
 from voicebot.turn.echo_path import EchoPath, EchoState
 from voicebot.turn.echo_reference import EchoReference
 from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.endpointer import SAMPLES_PER_MS, EndOfTurn, Endpointer, HoldReason, SpeechStart
 from voicebot.turn.voice_activity import WINDOW_SAMPLES, VadWindow, VoiceActivityDetector
-from voicebot.turn.voice_fall import VoiceFall
+from voicebot.turn.voice_history import VoiceHistory
 
 FULL_SCALE = 32768.0
 FRAME_MS = 20
@@ -96,9 +97,10 @@ class Listener:
         self._echo = echo or EchoPath(settings.echo)
         self._reference = EchoReference()
         self._trigger = EchoTrigger(settings.echo_trigger, settings.barge_in_ms)
-        self._fall = VoiceFall()
+        self._voice = VoiceHistory()
+        self._completion = packaged()
         self._residual: deque[NDArray[np.int16]] = deque(maxlen=RESIDUAL_FRAMES)
-        self._endpointer = Endpointer(settings, self._fall.fall_db)
+        self._endpointer = Endpointer(settings, self._sounds_finished)
         self._listen: Listen | None = None
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
         self._arrivals_ms: deque[float] = deque(maxlen=ARRIVALS_KEPT)
@@ -122,7 +124,7 @@ class Listener:
     def voice_now(self) -> bool:
         """Whether a caller speaks at this moment who is near the telephone."""
         speaks = self._endpointer.in_turn and not self._endpointer.silent_samples
-        return speaks and self._fall.level_dbov >= self._settings.barge_in_voice_dbov
+        return speaks and self._voice.level_dbov >= self._settings.barge_in_voice_dbov
 
     @property
     def loudest_dbov(self) -> float:
@@ -235,7 +237,7 @@ class Listener:
         cancelled = echo.echo_expected and echo.state is EchoState.ECHO
         payload = encode_ulaw(echo.residual) if cancelled else frame.payload
         self._preroll.append(payload)
-        self._fall.add(echo.residual if cancelled else heard)
+        self._voice.add(echo.residual if cancelled else heard)
         windows = self._detector.feed(heard)
         triggered = self._trigger.feed(echo, windows)
         self._residual.append(echo.residual)
@@ -247,7 +249,7 @@ class Listener:
             return self._interrupt(windows) if triggered else []
         events: list[ListenerEvent] = []
         if self._endpointer.in_turn:
-            self._loudest_dbov = max(self._loudest_dbov, self._fall.loudness_dbov)
+            self._loudest_dbov = max(self._loudest_dbov, self._voice.loudness_dbov)
             events.append(TurnAudio(payload))
             if not self._endpointer.silent_samples:
                 self._voice_power += float(np.square(heard, dtype=np.float64).mean())
@@ -258,7 +260,7 @@ class Listener:
             change = self._endpointer.window(probability, window.end_sample, WINDOW_SAMPLES)
             if isinstance(change, SpeechStart):
                 self._silence_since_ms = None
-                self._loudest_dbov = self._fall.loudness_dbov
+                self._loudest_dbov = self._voice.loudness_dbov
                 self._gap_ms = (change.start_samples - self._ended_samples) / SAMPLES_PER_MS
                 events.append(TurnStarted(tuple(self._preroll)))
             elif isinstance(change, EndOfTurn):
@@ -266,6 +268,9 @@ class Listener:
             elif self._endpointer.in_turn and self._paused():
                 events.append(TurnPaused())
         return events
+
+    def _sounds_finished(self, start_samples: int, _now_samples: int) -> float:
+        return self._completion.probability(self._voice.since(start_samples))
 
     def _voice_is_left(self, windows: list[VadWindow]) -> bool:
         """Whether there is a voice in what is left without our echo.
@@ -283,7 +288,7 @@ class Listener:
         if not windows:
             return []
         self._trigger.reset()
-        self._loudest_dbov = self._fall.loudness_dbov
+        self._loudest_dbov = self._voice.loudness_dbov
         self._silence_since_ms = None
         lasted = self._settings.barge_in_ms * SAMPLES_PER_MS
         self._endpointer.begin(windows[-1].end_sample - lasted, windows[-1].end_sample)
