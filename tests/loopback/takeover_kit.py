@@ -13,6 +13,7 @@ from tests.loopback.bot_program import running_bot
 
 ORDERS = ("1357", "2468", "9081")
 STEADY_LOOKS = 4
+DOUBT = "Nobody knows whether it is booked."
 STUB = {"asr__engine": "fake", "tts__engine": "tone"}
 PLAN = """
 version: 1
@@ -56,7 +57,7 @@ def plan(port, *, repeatable=False):
         "steps": "\n".join(
             f"    - collect: {n}\n    - call: book_{n}\n      result:\n"
             f'        ok: {{ say: "Your order {{{{ {n} | spell }}}} is booked." }}\n'
-            f'        error: {{ say: "Nobody knows whether it is booked." }}'
+            f'        error: {{ say: "{DOUBT}" }}'
             for n in names
         ),
     }
@@ -165,7 +166,11 @@ def problems(call, record, booking, session_id, *, orders=ORDERS, repeatable=Fal
         found.append(f"ended with {record['reason']!r}")
     keys = Counter(key for key, *_ in booking.asked if key.startswith(session_id))
     booked = [order for key, order in dict(booking.asked).items() if key.startswith(session_id)]
-    if sorted(booked) != sorted(orders):
+    missing = Counter(orders) - Counter(booked)
+    # A tool without idempotency is called at most once: who died between the claim and the call leaves a doubt,
+    # which the caller is told of.
+    doubts = 0 if repeatable else sum(DOUBT in line["text"] for line in record["transcript"])
+    if missing.total() > doubts or Counter(booked) - Counter(orders):
         found.append(f"booked {booked}")
     if not repeatable and any(count > 1 for count in keys.values()):
         found.append(f"a tool was called twice: {keys}")

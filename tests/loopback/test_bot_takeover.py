@@ -1,7 +1,5 @@
 """`voicebot serve` with processes that die and hang: the call, its transcript and its tools stay whole."""
 
-import random
-
 import pytest
 
 from tests.bench.failover import random_kills
@@ -46,6 +44,6 @@ async def test_a_worker_killed_between_a_key_and_its_tool_leaves_no_trace(tmp_pa
 async def test_two_hundred_random_kills(tmp_path):
     """Four calls at a time; every few seconds a worker is killed or stopped at a random moment."""
     async with Booking(delay_s=0.1) as booking, takeover_bot(tmp_path, booking, **QUICK) as bot:
-        rows = await random_kills(bot, booking, KILLS, random.Random(20261121))
+        rows = await random_kills(bot, booking, KILLS, 20261121)
         assert [r["note"] for r in rows if not r["ok"]] == []
         assert len(bot.records()) == len({r["call_id"] for r in bot.records()})
