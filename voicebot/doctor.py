@@ -34,6 +34,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _signalling,
         _sip_port,
         _link_port,
+        _web_ports,
+        _fleet,
+        _passwords,
         _data_dir,
         _detector,
         _recogniser,
@@ -88,6 +91,47 @@ def _link_port(settings: Settings) -> Finding:
         return Finding("link port", "ok", f"{link.host}:{link.port}/tcp is free")
     advice = "stop the other program, or set VOICEBOT_LINK__PORT; fine when the bot is running"
     return Finding("link port", "warning", f"{link.host}:{link.port}/tcp is taken", advice)
+
+
+def _web_ports(settings: Settings) -> Finding:
+    wanted = [(settings.metrics.host, settings.metrics.port, "metrics.port")] * (
+        settings.metrics.port > 0
+    )
+    if settings.console.enabled:
+        wanted.append((settings.console.host, settings.console.port, "console.port"))
+    taken = [
+        f"{host}:{port}/tcp ({key})"
+        for host, port, key in wanted
+        if not _free(host, port, socket.SOCK_STREAM)
+    ]
+    if taken:
+        advice = "stop the other program, or set another port; fine when the bot is running"
+        return Finding("web ports", "warning", f"taken: {', '.join(taken)}", advice)
+    free = ", ".join(f"{host}:{port}" for host, port, _ in wanted) or "none"
+    return Finding("web ports", "ok", f"{free} (metrics, console)")
+
+
+def _fleet(settings: Settings) -> Finding:
+    from voicebot.supervise.fleet import plan_fleet
+    from voicebot.supervise.front import find_kamailio
+
+    fleet = plan_fleet(settings)
+    detail = f"for {settings.scale.calls} calls: edges {len(fleet.edges)}, workers {len(fleet.workers)}"
+    if fleet.needs_front:
+        detail += f", {find_kamailio(settings.scale.front_program)} in front"
+    return Finding("processes", "ok", detail)
+
+
+def _passwords(settings: Settings) -> Finding:
+    sip = settings.sip
+    wanted = [user.password_env for user in sip.digest_users]
+    if sip.registration.registrar:
+        wanted.append(sip.registration.password_env)
+    missing = sorted({name for name in wanted if not os.environ.get(name)})
+    if missing:
+        advice = "set them in the environment of 'voicebot serve' (systemd: EnvironmentFile)"
+        return Finding("passwords", "missing", f"no value in {', '.join(missing)}", advice)
+    return Finding("passwords", "ok", f"{len(wanted)} wanted, all there" if wanted else "none wanted")
 
 
 def _data_dir(settings: Settings) -> Finding:
