@@ -44,6 +44,7 @@ class EdgeLink(LinkEnd[FromEdge, FromWorker]):
             message: What to send.
             more: Another one follows at once: both can leave in one piece, and wake the worker once.
         """
+        self._wake()
         self._enqueue(message, more=more)
 
 
@@ -195,6 +196,7 @@ class LinkClient:
                 heartbeat_ms=self._heartbeat_ms,
                 limits=self._limits,
                 clock_us=self._clock_us,
+                resting=True,  # until it is given a call
             )
         reasons = "; ".join(f"{a.url} ({a.error})" for a in failed) or "no worker URL is configured"
         raise OverloadError(f"no worker took the link: {reasons}")

@@ -24,6 +24,8 @@ from voicebot.link.websocket_channel import WebSocketChannel
 MAX_MALFORMED_IN_A_ROW: Final = 100
 MAX_MALFORMED_LOGGED: Final = 10
 PING_US: Final = 20_000_000
+RESTING_US: Final = 5_000_000
+"""A link that waits for its call: nobody depends on this end yet."""
 DEAD_US: Final = 40_000_000
 """A peer that has been silent for this long is gone, whatever its owner thinks about heartbeats."""
 
@@ -57,15 +59,17 @@ class LinkEnd(Generic[OutT, InT]):
         limits: QueueLimits,
         clock_us: Callable[[], int] = monotonic_us,
         load: Callable[[], float] | None = None,
+        resting: bool = False,
     ) -> None:
         self._load = load
+        self._resting = resting and codec.heartbeats
         self.peer_load = 0.0
         self.on_incoming: Callable[[], None] | None = None
         self._connection = channel
         self._codec = codec
         self._clock_us = clock_us
         self._limits = limits
-        self._tick_us = heartbeat_ms * 1000 if codec.heartbeats else PING_US
+        self._busy_tick_us = heartbeat_ms * 1000 if codec.heartbeats else PING_US
         self._outbox: MergedQueue[OutT] = MergedQueue(limits.outgoing_audio)
         self._inbox: MergedQueue[InT] = MergedQueue(limits.incoming_audio)
         self._outbox_shrank = asyncio.Event()
@@ -81,6 +85,10 @@ class LinkEnd(Generic[OutT, InT]):
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(self._tick_us / 1e6, self._tick)
         channel.attach(self)
+
+    @property
+    def _tick_us(self) -> int:
+        return RESTING_US if self._resting else self._busy_tick_us
 
     @property
     def dialect(self) -> str:
@@ -160,6 +168,13 @@ class LinkEnd(Generic[OutT, InT]):
             self._incoming.clear()
             await self._incoming.wait()
         return True
+
+    def _wake(self) -> None:
+        """The link is used from now on: the peer is to hear often that this end lives."""
+        if self._resting and not self._ended:
+            self._resting = False
+            self._timer.cancel()
+            self._timer = self._loop.call_later(self._tick_us / 1e6, self._tick)
 
     def _enqueue(self, message: OutT, *, more: bool = False) -> None:
         if self._ended or self._closing:
