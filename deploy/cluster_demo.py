@@ -128,7 +128,6 @@ class Cluster:
             "VOICEBOT_DIALPLAN_AT": "2026-11-18T11:00:00+00:00",
             "VOICEBOT_STORE__URL": f"redis://127.0.0.1:{redis_port}/0",
             "VOICEBOT_LINK__WORKER_URLS": f"ws://127.0.0.1:{self.link_port}/",
-            "VOICEBOT_LINK__RESUME_GRACE_MS": "15000",
         }
 
         def part(name, *command, environment=None):

@@ -130,23 +130,27 @@ def _room(audio: Floats, rng: np.random.Generator) -> Floats:
     return signal.fftconvolve(audio, response)[: len(audio)].astype(np.float32)
 
 
-def augment(audio: Floats, rng: np.random.Generator, babble: Floats | None = None) -> Floats:
+def augment(
+    audio: Floats, rng: np.random.Generator, babble: Floats | None = None, *, noisy: bool = False
+) -> Floats:
     """One random telephone call's worth of damage.
 
     Args:
         audio: Speech.
         rng: Source of randomness.
         babble: Another voice to mix in, any length.
+        noisy: Louder noise, and the other voice more often and louder.
     """
+    most_noise_db, most_babble_db, with_babble = (3, 5, 0.25) if noisy else (7, 10, 0.1)
     if rng.random() < 0.2:
         audio = _room(audio, rng)
     level = 10 ** rng.uniform(2.3, 3.75)
     audio = with_level(audio, level)
     if rng.random() < 0.5:
-        audio = audio + _noise(len(audio), rng) * level * 10 ** (-rng.uniform(7, 38) / 20)
-    if babble is not None and rng.random() < 0.1:
+        audio = audio + _noise(len(audio), rng) * level * 10 ** (-rng.uniform(most_noise_db, 38) / 20)
+    if babble is not None and rng.random() < with_babble:
         voice = np.resize(with_level(babble, level), len(audio))
-        audio = audio + voice * 10 ** (-rng.uniform(10, 30) / 20)
+        audio = audio + voice * 10 ** (-rng.uniform(most_babble_db, 30) / 20)
     if rng.random() < 0.15:  # a cheap handset: one gentle resonance or tilt
         audio = signal.lfilter([1.0, rng.uniform(-0.6, 0.3)], [1.0], audio)
     if rng.random() < 0.7:

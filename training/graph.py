@@ -238,6 +238,31 @@ def write_graph(
     for name in ("HCL.tmp", "relabel.tmp", "G.tmp"):
         (folder / name).unlink()
     (folder / "disambig_tid.int").write_text(f"{phones.transition_count + 1}\n")
+    _write_boundaries(folder, phones)
+
+
+def write_fixed_graph(
+    folder: Path, phones: PhoneSet, words: dict[str, list[Pronunciation]], **costs: float
+) -> None:
+    """Write graph/ with HCLG.fst, a loop of all words, as in models that take no run-time grammar.
+
+    Args:
+        folder: The graph folder.
+        phones: Transition-ids.
+        words: The vocabulary with pronunciations, without ``[unk]``.
+        **costs: As `build_hcl`.
+    """
+    (folder / "phones").mkdir(parents=True, exist_ok=True)
+    numbers = {word: index + 1 for index, word in enumerate([*sorted(words), UNKNOWN])}
+    (folder / "HCLG.tmp").write_text(build_hcl(phones, words, numbers, **costs).text())
+    _tool(f"cd '{folder}' && fstcompile HCLG.tmp | fstconvert --fst_type=const - HCLG.fst")
+    (folder / "HCLG.tmp").unlink()
+    lines = ["<eps> 0", *(f"{word} {number}" for word, number in numbers.items())]
+    (folder / "words.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write_boundaries(folder, phones)
+
+
+def _write_boundaries(folder: Path, phones: PhoneSet) -> None:
     boundaries = (f"{n} {p.boundary}\n" for n, p in enumerate(phones.phones, start=1))
     (folder / "phones" / "word_boundary.int").write_text("".join(boundaries))
 

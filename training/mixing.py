@@ -6,6 +6,7 @@ where mistakes cost callers most and the network learns the phones fastest, and 
 
 import json
 import multiprocessing as mp
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,13 @@ from training.lexicon import PHONE_INDEX, lexicon
 from training.model import SUBSAMPLING
 from training.rivals import RivalWords, needed_outputs
 
-# Share of examples at the start and at the end of the curriculum.
-WEIGHTS = {
+ALONE = "alone"
+"""Synthetic words of `texts.STEERING_WORDS`, one by one."""
+
+Mixture = Mapping[str, tuple[float, float]]
+"""Share of examples at the start and at the end of the curriculum, by source."""
+
+ALL_SOURCES: Mixture = {
     "fsdd": (0.28, 0.12),
     "cut": (0.10, 0.16),
     "digits": (0.08, 0.08),
@@ -35,11 +41,22 @@ WEIGHTS = {
     "commonvoice_en": (0.0, 0.01),
     "barista": (0.0, 0.03),
 }
-SHORT = {"fsdd", "speech_commands", "cut"}
+SHORT_FIRST: Mixture = {
+    **dict.fromkeys(("fsdd", "cut", "synthetic"), (0.16, 0.16)),
+    **dict.fromkeys(("digits", ALONE, "speechocean762"), (0.08, 0.08)),
+    "speech_commands": (0.36, 0.36),
+    **dict.fromkeys(("asterisk_en_allison", "librispeech_tc5", "barista"), (0.02, 0.02)),
+    **dict.fromkeys(("shawnhymel_keywords", "commonvoice_en"), (0.01, 0.01)),
+}
+"""For going on from a finished model: mostly single words, which miss their limits."""
+
+MIXTURES = {"all": ALL_SOURCES, "short": SHORT_FIRST}
+SHORT = {"fsdd", "speech_commands", "cut", ALONE}
 """Single words, joined to strings of one to eight."""
 
-ANYONE = {"speech_commands"}
-"""Too few words by each voice: strings are made of several voices."""
+ANYONE = {"speech_commands", ALONE}
+"""Too few words by each voice: strings are made of several voices, each word as often as any other
+(three of the words have ten times the recordings of the rest)."""
 
 DIGIT_WORDS = {"zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 MAX_SAMPLES = 15 * RATE_HZ
@@ -106,19 +123,29 @@ class Mixer:
         work: Folder with index.jsonl and audio.i16.
         seed: Of the random generator.
         drop: Names of recordings that ``align`` refused.
+        mixture: One of the MIXTURES; "short" also has noisier lines.
     """
 
-    def __init__(self, work: Path, seed: int, drop: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, work: Path, seed: int, drop: frozenset[str] = frozenset(), mixture: str = "all"
+    ) -> None:
+        self.weights, self.noisy = MIXTURES[mixture], mixture == "short"
         self.rng = np.random.default_rng(seed)
         self.audio = load_audio(work)
         pools: dict[str, list[Utterance]] = {}
         for utterance in with_weak_labels(work):
             if utterance.split != "train" or not utterance.words or utterance.name in drop:
                 continue
-            pools.setdefault(utterance.source, []).append(utterance)
+            alone = utterance.name.startswith("synthetic/words-")
+            pools.setdefault(ALONE if alone else utterance.source, []).append(utterance)
             if utterance.source == "speechocean762" and len(DIGIT_WORDS & {*utterance.words}) >= 1:
                 pools.setdefault("digits", []).append(utterance)
         self.pools = pools
+        self.by_word: dict[str, dict[str, list[Utterance]]] = {}
+        for source in ANYONE & set(pools):
+            spoken = self.by_word.setdefault(source, {})
+            for utterance in pools[source]:
+                spoken.setdefault(utterance.words[0], []).append(utterance)
         self.by_voice: dict[str, dict[str, list[Utterance]]] = {}
         for source in SHORT & set(pools):
             voices = self.by_voice.setdefault(source, {})
@@ -146,14 +173,15 @@ class Mixer:
         if source == "cut" and self.digits_by_voice and rng.random() < 0.6:
             voices = self.digits_by_voice
         pool = voices[list(voices)[rng.integers(len(voices))]]
-        if source in ANYONE:
-            pool = self.pools[source]
         longest, several = (4, 0.4) if source in ANYONE else (8, 0.65)
         count = int(rng.integers(1, longest + 1)) if rng.random() < several else 1
         parts: list[Floats] = []
         words: list[list[str]] = []
         close, tight = rng.random() < 0.5, rng.random() < 0.6
         for _ in range(count):
+            if source in ANYONE:
+                spoken = self.by_word[source]
+                pool = spoken[list(spoken)[rng.integers(len(spoken))]]
             utterance = pool[rng.integers(len(pool))]
             sound = with_level(self.waveform(utterance), 1000.0 * rng.uniform(0.7, 1.4))
             gap = self._gap(0, 300) if close else self._gap(0, 2500)
@@ -164,9 +192,9 @@ class Mixer:
     def draw(self, progress: float) -> Example:
         """One example; ``progress`` in 0..1 moves along the curriculum."""
         rng = self.rng
-        sources = [s for s in WEIGHTS if self.pools.get(s)]
+        sources = [s for s in self.weights if self.pools.get(s)]
         late = min(1.0, progress / 0.35)
-        shares = np.array([WEIGHTS[s][0] * (1 - late) + WEIGHTS[s][1] * late for s in sources])
+        shares = np.array([self.weights[s][0] * (1 - late) + self.weights[s][1] * late for s in sources])
         if progress < FIRST_WORDS:
             shares *= [source in SHORT or source == "synthetic" for source in sources]
         while True:
@@ -188,7 +216,7 @@ class Mixer:
             if rng.random() < 0.25 + progress / FIRST_WORDS:
                 other = self.pools.get("librispeech_tc5")
                 babble = self.waveform(other[rng.integers(len(other))]) if other else None
-                audio = augment(audio, rng, babble)
+                audio = augment(audio, rng, babble, noisy=self.noisy)
             tempo = min(float(rng.uniform(0.82, 1.2)), 1.3 / speed) if rng.random() < 0.6 else 1.0
             features = masked_features(audio, rng, tempo)
             outputs = (len(features) + SUBSAMPLING - 1) // SUBSAMPLING
@@ -212,8 +240,8 @@ class Mixer:
         return sorted(examples, key=lambda e: len(e.features))
 
 
-def _produce(work: Path, seed: int, drop: frozenset[str], queue: Any, progress: Any) -> None:
-    mixer = Mixer(work, seed, drop)
+def _produce(mixing: tuple[Path, int, frozenset[str], str], queue: Any, progress: Any) -> None:
+    mixer = Mixer(*mixing)
     while True:
         queue.put(mixer.group(progress.value))
 
@@ -221,13 +249,17 @@ def _produce(work: Path, seed: int, drop: frozenset[str], queue: Any, progress: 
 class Producer:
     """Feature processes feeding one bounded queue."""
 
-    def __init__(self, work: Path, seed: int, drop: frozenset[str], processes: int) -> None:
+    def __init__(
+        self, work: Path, seed: int, drop: frozenset[str], processes: int, mixture: str = "all"
+    ) -> None:
         context = mp.get_context("fork")
         self.progress = context.Value("d", 0.0)
         self.queue: mp.Queue[list[Example]] = context.Queue(4)
         self.workers = [
             context.Process(
-                target=_produce, args=(work, seed + k, drop, self.queue, self.progress), daemon=True
+                target=_produce,
+                args=((work, seed + k, drop, mixture), self.queue, self.progress),
+                daemon=True,
             )
             for k in range(processes)
         ]

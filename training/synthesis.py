@@ -86,15 +86,15 @@ def festival(lines: list[Line], rng: random.Random) -> str:
     return f"festival-{voice}"
 
 
-def make_batch(folder: Path, number: int, caller: Caller) -> int:
+def make_batch(folder: Path, name: str, caller: Caller) -> int:
     """Synthesise one batch and its list; returns how many utterances came out."""
-    rng = random.Random(number)
+    rng = random.Random(name)
     caller.rng = rng
     lines = []
     for index in range(BATCH):
         words = normalise(caller.utterance())
         if words:
-            lines.append(Line(folder / f"{number}_{index}.wav", " ".join(words)))
+            lines.append(Line(folder / f"{name}_{index}.wav", " ".join(words)))
     with_festival = lines[-BATCH // 5 :] if shutil.which("festival") else []
     engines = [
         f for f in (espeak, espeak, flite) if shutil.which(f.__name__.replace("espeak", "espeak-ng"))
@@ -112,11 +112,11 @@ def make_batch(folder: Path, number: int, caller: Caller) -> int:
         if len(audio) < RATE_HZ // 10:
             continue
         soundfile.write(line.path, audio, RATE_HZ, subtype="PCM_16")
-        name = f"{folder.name}/{line.path.name}"
-        rows.append({"file": name, "voice": voice, "words": line.text.split()})
-    temporary = folder / f"{number}.tmp"
+        file = f"{folder.name}/{line.path.name}"
+        rows.append({"file": file, "voice": voice, "words": line.text.split()})
+    temporary = folder / f"{name}.tmp"
     temporary.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-    temporary.replace(folder / f"{number}.jsonl")
+    temporary.replace(folder / f"{name}.jsonl")
     return len(rows)
 
 
@@ -127,17 +127,21 @@ def main() -> None:
     parser.add_argument("--dialplans", type=Path, default=Path("dialplans"))
     parser.add_argument("--batches", type=int, default=30, help=f"of {BATCH} utterances each")
     parser.add_argument("--first", type=int, default=0, help="number of the first batch")
+    parser.add_argument(
+        "--alone", action="store_true", help="only the words with which callers steer a call, one by one"
+    )
     parser.add_argument("--budget-min", type=float, default=60.0, help="stop after this time")
     args = parser.parse_args()
     folder = args.work / "data" / "synthetic"
     folder.mkdir(parents=True, exist_ok=True)
-    caller = Caller(random.Random(0), args.dialplans)
+    caller = Caller(random.Random(0), args.dialplans, alone=args.alone)
     began = time.monotonic()
     for number in track(range(args.first, args.first + args.batches), description="voices"):
         if time.monotonic() - began > args.budget_min * 60:
             break
-        if not (folder / f"{number}.jsonl").exists():
-            make_batch(folder, number, caller)
+        name = f"words-{number}" if args.alone else f"{number}"
+        if not (folder / f"{name}.jsonl").exists():
+            make_batch(folder, name, caller)
 
 
 if __name__ == "__main__":

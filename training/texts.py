@@ -77,6 +77,15 @@ SHORT_WORDS = words(
 )
 """One-syllable words and a few more, said alone: what a short command is most easily confused with."""
 
+STEERING_WORDS = words(
+    """
+    yes no yeah yep nope stop wait cancel agent help back again repeat operator hello sorry quiet enough
+    human person continue next skip menu okay right correct wrong hang
+    up down left off on go
+    """
+)
+"""Words with which callers steer a call or interrupt it: few recordings hold them alone."""
+
 TEMPLATES = (
     "{a}", "{a}", "{a}", "{a} please", "i want {a}", "i would like {a}", "can you help me with {a}",
     "i'm calling about {a}", "i need {a}", "hello {a}", "uh {a}", "um {a} please", "yes {a}",
@@ -268,10 +277,14 @@ class Caller:
     Args:
         rng: Source of randomness.
         dialplans: Folder of sample applications, or None.
+        alone: Nothing but the STEERING_WORDS, one by one.
     """
 
-    def __init__(self, rng: random.Random, dialplans: Path | None = None) -> None:
+    def __init__(
+        self, rng: random.Random, dialplans: Path | None = None, *, alone: bool = False
+    ) -> None:
         self.rng = rng
+        self.alone = alone
         self.commands = phrases(COMMANDS)
         self.yes_no = phrases(YES_NO)
         self.extra = dialplan_phrases(dialplans) if dialplans and dialplans.is_dir() else []
@@ -284,6 +297,8 @@ class Caller:
     def utterance(self) -> str:
         """Anything, in the proportions of telephone self-service."""
         draw, rng = self.rng.random(), self.rng
+        if self.alone:
+            return rng.choice(STEERING_WORDS)
         if draw < 0.14:
             return rng.choice(SHORT_WORDS)
         if draw < 0.34:

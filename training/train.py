@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch import Tensor
 from torch.nn.functional import ctc_loss, nll_loss
 
-from training.mixing import Example, Producer
+from training.mixing import MIXTURES, Example, Producer
 from training.model import AcousticModel, Shape, load, save
 from training.rivals import RIVALS
 
@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--peak-rate", type=float, default=2.5e-3)
     parser.add_argument("--curriculum-start", type=float, default=0.0, help="skip ahead, 0 to 1")
+    parser.add_argument("--mixture", choices=MIXTURES, default="all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save-every-s", type=float, default=60.0)
     args = parser.parse_args()
@@ -227,7 +228,7 @@ def main() -> None:
     refused = args.work / "refused.json"
     drop = frozenset(json.loads(refused.read_text()) if refused.exists() else [])
     trainer = Trainer(out, args.init, Shape(), args.peak_rate)
-    producer = Producer(args.work, args.seed + trainer.steps, drop, args.feature_processes)
+    producer = Producer(args.work, args.seed + trainer.steps, drop, args.feature_processes, args.mixture)
     group = producer.next_group()
     if trainer.fresh:
         trainer.normalise_input(group)

@@ -4,7 +4,7 @@ digits         single digits                          strict digit grammar
 strings of 4   joined from single digits              strict digit grammar
 strings of 8   likewise
 read digits    strings that people read at one go     the program's own grammar for digits
-yes / no       single words, by meaning               the program's own grammar for yes_no
+yes / no       "yes", "no", "right", by meaning       the program's own grammar for yes_no
 commands       28 single words                        these words
 orders         coffee orders, values of slots         the sentences that may be said
 strangers      words that are no digits               the program's own grammar for digits
@@ -103,7 +103,7 @@ def read_sets(corpus: Corpus, names: Sequence[str], limit: int) -> list[ClipSet]
         elif name == "read digits":
             clips = drawn(corpus.spoken_digits(), max(4, limit // 4), _SEED)
         elif name == "yes / no":
-            kind, clips = "yes_no", [clip for clip in words if clip.text in {"yes", "no"}]
+            kind, clips = "yes_no", [clip for clip in words if meaning(clip.text)]
         elif name == "commands":
             clips = drawn([clip for clip in words if clip.text in COMMANDS], limit, _SEED)
             kind, grammar = "choice", tuple(COMMANDS)
@@ -183,7 +183,7 @@ def _count(name: str, clip: Clip, heard: Heard, score: Score) -> None:
         score.slots_found += hits
         score.add(heard, right=hits == len(clip.slots), speech_end_ms=end_ms)
     elif name == "yes / no":
-        score.add(heard, right=meaning(heard.text) == clip.text, speech_end_ms=end_ms)
+        score.add(heard, right=meaning(heard.text) == meaning(clip.text), speech_end_ms=end_ms)
     else:
         digits = name in {"digits", "strings of 4", "strings of 8", "read digits"}
         said = digits_said(clip.text) if digits else clip.text.split()

@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 
 from sip_test_harness import Caller, CallerOptions, HarnessError
-from tests.bench.rows import at_most, machine, percentile, row, write
+from tests.bench.rows import FOLDER, at_most, machine, percentile, row, write
 from tests.loopback.takeover_kit import (
     Booking,
+    busy_pids,
     kill,
     ordering_call,
     problems,
@@ -129,10 +130,12 @@ async def judged_call(bot, booking):
         record = await bot.record_of(call.call_id, limit_s=60)
     except (HarnessError, TimeoutError) as error:
         return [f"{type(error).__name__}: {error}"]
-    return problems(call, record, booking, record["session_id"])
+    found = problems(call, record, booking, record["session_id"])
+    return [f"{record['call_id']}: {problem}" for problem in found]
 
 
-async def random_kills(bot, booking, wanted, chance):
+async def random_kills(bot, booking, wanted, seed):
+    chance = random.Random(seed)
     kills, found, done = 0, [], 0
 
     async def killer():
@@ -140,9 +143,11 @@ async def random_kills(bot, booking, wanted, chance):
         while kills < wanted:
             await asyncio.sleep(chance.uniform(0.5, 4.0))
             await two_workers_ready(bot)
-            pid = serving_pid(bot)
-            if pid is not None:
-                kill(pid, chance.choice(["kill", "kill", "stop"]))
+            if busy := busy_pids(bot):  # a kill that no call suffers from does not count
+                pid = chance.choice(busy)
+                how = chance.choice(["kill", "kill", "stop"])
+                bot.log.append(f"# {time.time():.3f} {how} {pid}")
+                kill(pid, how)
                 kills += 1
 
     killing = asyncio.create_task(killer())
@@ -151,6 +156,9 @@ async def random_kills(bot, booking, wanted, chance):
             found += found_here
             done += 1
         print(f"{kills} kills, {done} calls, problems: {found}", flush=True)
+        if found:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            (FOLDER / f"failover-kills-{seed}.log").write_text("\n".join(bot.log))
     await killing
     return [
         row(
@@ -181,7 +189,7 @@ async def measure(options):
             # Three workers, so that one works while two start again: a kill every few seconds.
             quick = {"link__standby_workers": 2, "scale__hang_limit_s": 2}
             async with Booking(delay_s=0.1) as booking, takeover_bot(place, booking, **quick) as bot:
-                rows += await random_kills(bot, booking, options.kills, chance)
+                rows += await random_kills(bot, booking, options.kills, options.seed)
                 left = sum('"worker_silent"' in line for line in bot.log)
                 rows.append(row("links left for their silence, SIGSTOP included", left, ""))
     return rows

@@ -131,17 +131,24 @@ def serving_pid(bot, sip_call_id=""):
     return taken[-1] if taken else None
 
 
+def busy_pids(bot):
+    """Process ids of the workers that have a call now, those that hang left out."""
+    ended = {e["call_id"] for e in (*bot.events("call_ended"), *bot.events("call_closed"))}
+    has = {e["call_id"]: e["pid"] for e in bot.events("call_started") if e["call_id"] not in ended}
+    return sorted(pid for pid in set(has.values()) if works(pid))
+
+
 async def two_workers_ready(bot, limit_s=240):
     """Until every worker that was begun is ready: the next one may be killed."""
     looks = 0
     async with asyncio.timeout(limit_s):
         while looks < STEADY_LOOKS:
-            working = sum(_works(event["pid"]) for event in bot.events("worker_ready"))
+            working = sum(works(event["pid"]) for event in bot.events("worker_ready"))
             looks = looks + 1 if working >= 2 else 0  # one that is being killed runs for a moment
             await asyncio.sleep(0.1)
 
 
-def _works(pid):
+def works(pid):
     """Whether a process is there and not stopped: a hung worker is found out seconds later."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

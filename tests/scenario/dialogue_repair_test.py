@@ -1,6 +1,7 @@
 """Repair: several wishes at once, values said on the way, corrections, going back, cancelling."""
 
 import msgspec
+import pytest
 
 from tests.scenario.dialogue_bank_test import FACTS, of
 from voicebot.dialogue import Conversation, load_dialplan
@@ -204,3 +205,124 @@ def test_a_conversation_in_the_middle_of_everything_fits_into_json():
     again = Conversation.restore(COMPILED, FACTS, msgspec.json.decode(msgspec.json.encode(state)))
     assert again.snapshot() == state
     assert [a.text for a in again.resume() if hasattr(a, "utterance")] == ["How many?"]
+
+
+NAMES = (
+    PLAN.replace(
+        "  street: {",
+        '  who: { type: name, ask: "What is the name?", confirm: always }\n  street: { confirm: always,',
+    )
+    .replace("    - collect: street\n", "    - collect: [who, street]\n")
+    .replace("send: [size", "send: [who, size")
+)
+
+
+def asked_for_a_name():
+    call = TextCall(
+        Conversation(load_dialplan(NAMES), FACTS),
+        lambda c: ToolFinished(request=c.request, outcome="ok"),
+    )
+    call.start()
+    for words in ("i want a large pizza", "two", "on friday at noon", "jane doe"):
+        call.say(words)
+    assert call.said[-1] == "Did you say Jane Doe?"
+    return call
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["what was that", "who are you", "we talked about this", "the weather is nice", "hello", "blue elephants",
+     "um what", "one moment", "let me think", "can you repeat it"],
+)  # fmt: skip
+def test_a_sentence_is_no_correction_of_a_name(words):
+    call = asked_for_a_name()
+    assert call.say(words)[-1] == "Did you say Jane Doe?"
+    assert len(call.said) == 2  # not understood, and the same question again
+    call.say("yes")
+    call.say("twelve high street")
+    call.say("yes")
+    assert ordered(call)["who"] == "Jane Doe"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [("no, jane dow", "Jane Dow"), ("jane dow", "Jane Dow"), ("no my name is peter", "Peter"),
+     ("d o e", "Doe"), ("my name is peter", "Peter"), ("no, I said peter parker", "Peter Parker")],
+)  # fmt: skip
+def test_a_name_corrects_a_name(words, name):
+    call = asked_for_a_name()
+    assert call.say(words) == [f"Did you say {name}?"]
+
+
+@pytest.mark.parametrize("words", ["no", "no that's wrong", "that's not right", "no it isn't"])
+def test_a_denial_alone_asks_for_the_name_again(words):
+    call = asked_for_a_name()
+    assert call.say(words)[-1] == "What is the name?"
+
+
+def test_free_text_is_corrected_by_what_denies_or_resembles_it():
+    call = asked_for_a_name()
+    call.say("yes")
+    assert call.say("twelve high street") == ["Did you say twelve high street?"]
+    assert call.say("there is somebody at the door")[-1] == "Did you say twelve high street?"
+    assert call.say("twenty high street") == ["Did you say twenty high street?"]
+    assert call.say("no, the old mill") == ["Did you say the old mill?"]
+
+
+def test_a_choice_denied_in_one_breath_with_the_right_one():
+    call = open_call()
+    assert call.say("prices", confidence=0.2) == ["Did you say prices?"]
+    assert call.say("no a pizza please")[-1] == "Small or large?"
+
+
+def test_a_step_overrides_only_what_it_names():
+    own = PLAN.replace(
+        "globals:",
+        """defaults:
+  no_input: { timeout: 5s, retries: 1, say: "Nothing heard." }
+  no_match: { retries: 1, say: "Not understood." }
+  budget: { filler_after: 600ms, filler: "Wait." }
+globals:""",
+        1,
+    ).replace(
+        '''        help: "Say order or prices."''',
+        """        help: "Say order or prices."
+        no_input: { timeout: 9s }
+        no_match: { say: "What?" }
+        budget: { response_onset: 500ms }""",
+    )
+    plan = load_dialplan(own)
+    waiting = plan.blocks["main"][0].waiting
+    assert waiting.no_input_ms == 9000
+    assert (waiting.no_input.retries, waiting.no_match.retries) == (1, 1)
+    assert (waiting.patience.filler_after_ms, waiting.patience.response_onset_ms) == (600, 500)
+    call = TextCall(Conversation(plan, FACTS), lambda c: None)
+    call.start()
+    assert call.wait()[0] == "Nothing heard."
+    assert call.say("xyzzy plugh qux", confidence=1.0)[0] != "Not understood."
+
+
+def test_a_global_says_its_words_before_it_does_anything():
+    own = PLAN.replace("do: go_back }", 'do: go_back, say: "Back we go." }')
+    call = TextCall(Conversation(load_dialplan(own), FACTS), lambda c: None)
+    call.start()
+    call.say("i want a pizza")
+    call.say("large")
+    assert call.say("go back") == ["Back we go.", "Small or large?"]
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [("digits", "One two three four five six seven eight."),
+     ("grouped", "One two three four, five six seven eight."),
+     ("value", "One two three four, five six seven eight.")],
+)  # fmt: skip
+def test_digits_are_read_back_one_by_one_or_in_groups(way, words):
+    own = PLAN.replace(
+        "  street: {",
+        f'  id: {{ type: digits, length: 8, ask: "Number?", read_back: {way} }}\n  street: {{',
+    ).replace("collect: [size, count]", "collect: [id, size, count]")
+    call = TextCall(Conversation(load_dialplan(own), FACTS), lambda c: None)
+    call.start()
+    call.say("i want a pizza")
+    assert call.say("one two three four five six seven eight")[0] == words

@@ -232,6 +232,7 @@ def test_what_interrupts_can_be_heard_while_the_bot_speaks_and_only_then():
     heard_over, heard_after = (r.of(BeginRecognition)[0].expectation for r in (over, after))
     assert {"balance", "stop", "wait", "yeah"} <= set(heard_over.phrases)
     assert heard_over.complete == ASK.expectation.complete
+    assert {"stop", "no"} <= set(heard_over.likely) <= set(heard_over.phrases)
     assert heard_after == ASK.expectation
     assert any(isinstance(e, ToEdge) and isinstance(e.message, Clear) for _, e in over.effects)
 

@@ -13,6 +13,7 @@ from scipy import signal
 
 from voicebot.asr.digits import read_digits
 from voicebot.asr.grammar import grammar_for
+from voicebot.asr.protocol import UNKNOWN_WORD
 from voicebot.asr.vosk_recogniser import VoskFactory
 from voicebot.asr.yes_no import read_yes_no
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
@@ -110,6 +111,16 @@ def test_an_account_number_with_times_and_a_ready_partial(factory):
     assert starts == sorted(starts)
     assert all(0 <= w.start_ms < w.end_ms <= final.audio_ms for w in final.words)
     assert all(0 <= w.confidence <= 1 for w in final.words)
+
+
+def test_a_voice_in_the_background_adds_no_words(factory):
+    """Somebody says "three" behind the caller, 24 dB less loud: the caller said "no" only."""
+    spoken = dict(clips("sc"))["no"].astype(float), dict(clips("fsdd"))["three"].astype(float)
+    no, three = (audio / np.abs(audio).max() for audio in spoken)
+    samples = np.concatenate([8000 * no, np.zeros(1200), 500 * three]).astype(np.int16)
+    heard, _ = hear(factory, samples, ["no", "three", "left"], "menu")
+    assert heard.text == "no"
+    assert [word.word for word in heard.words] == ["no", UNKNOWN_WORD]  # it was heard, and put aside
 
 
 def test_silence_and_noise_give_no_words(factory):

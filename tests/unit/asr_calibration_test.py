@@ -9,9 +9,11 @@ import pytest
 
 from voicebot.asr.calibration import (
     FILE_NAME,
+    STRING_OF,
     Calibration,
     LogisticMap,
     features_of,
+    features_of_each,
     model_fingerprint,
     read_calibration,
     write_calibration,
@@ -66,6 +68,28 @@ def test_kinds_without_a_map_take_the_common_one():
     scale = calibration(digits=DIGITS)
     assert scale.confidence("date", [word()]) == 0.5
     assert scale.confidence("digits", [word()]) == pytest.approx(0.2689, abs=1e-4)
+
+
+def test_a_string_is_right_when_each_word_is():
+    """Eight sure digits are believed more than two of which one is doubtful; one word has its own map."""
+    each = LogisticMap(bias=1.0, least_confidence=1.0, ms_per_letter=0, words=0, unknown=-1.0)
+    scale = calibration(digits=DIGITS, **{STRING_OF + "digits": each})
+    sure, doubtful = word(confidence=0.99), word(confidence=0.3)
+    of_sure, of_doubtful = (each.probability(features_of([one])) for one in (sure, doubtful))
+    assert scale.confidence("digits", [sure] * 8) == pytest.approx(of_sure**8, abs=1e-3)
+    assert scale.confidence("digits", [sure, doubtful]) == pytest.approx(of_sure * of_doubtful, abs=1e-3)
+    assert of_sure**8 > 0.8 > of_sure * of_doubtful
+    assert scale.confidence("digits", [sure]) == calibration(digits=DIGITS).confidence("digits", [sure])
+    assert scale.confidence("date", [sure] * 8) == 0.5  # kinds without such a map: as before
+
+
+def test_something_strange_is_shared_by_the_words_of_a_string():
+    """One unknown sound among eight digits is an eighth of a doubt in each."""
+    strange = word(UNKNOWN_WORD, 0.0)
+    each = features_of_each([word(), strange, *[word()] * 7], margin=16.0)
+    assert [part.unknown for part in each] == [1 / 8] * 8
+    assert {part.margin for part in each} == {2.0}
+    assert features_of_each([strange]) == []
 
 
 @pytest.mark.parametrize("words", [[], [word(UNKNOWN_WORD, 0.0)]])

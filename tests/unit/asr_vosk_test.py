@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voicebot.asr.grammar import LIKELY_TIMES, grammar_for
 from voicebot.asr.protocol import UNKNOWN_WORD
 from voicebot.asr.vosk_recogniser import MAX_PHRASES, VoskFactory
 from voicebot.core.errors import ConfigError, RecognitionError
+from voicebot.core.expectation import Expectation
 
 TINY = Path(__file__).parent.parent / "data" / "asr" / "tiny-16k"
 SECOND = np.random.default_rng(1).normal(0, 800, 8000).astype(np.int16)
@@ -33,9 +35,20 @@ def test_a_grammar_that_vosk_would_crash_on_is_refused(tiny, grammar):
 
 
 def test_a_grammar_is_normalised(tiny):
-    """Lower case, unknown words replaced, duplicates dropped, [unk] last."""
-    recogniser = tiny.start(["YES  no", "yes no", "yes qwertz", "qwertz"])
+    """Lower case, unknown words replaced, [unk] last; what becomes the same by that stays once."""
+    recogniser = tiny.start(["YES  no", "yes qwertz", "qwertz", "yes asdf"])
     assert recogniser.phrases == ["yes no", f"yes {UNKNOWN_WORD}", UNKNOWN_WORD]
+
+
+def test_a_likely_phrase_counts_more_often(tiny):
+    """Over a prompt "no" is likelier than what the step expects: it reaches Vosk as often as it counts."""
+    expected = Expectation(kind="menu", phrases=("yes", "no"), likely=("no",))
+    phrases = tiny.start(grammar_for(expectation=expected), "menu").phrases
+    assert (phrases.count("yes"), phrases.count("no"), phrases.count(UNKNOWN_WORD)) == (
+        1,
+        LIKELY_TIMES,
+        1,
+    )
 
 
 def test_unknown_words_are_reported(tiny):

@@ -44,7 +44,7 @@ SLOTS = load_dialplan(PLAN).slots
         ("date", "the third of december", "2026-12-03"), ("date", "2026-12-24", "2026-12-24"),
         ("date", "thirty first of february", None), ("date", "whenever", None),
         ("birthday", "may first nineteen ninety", "1990-05-01"), ("birthday", "twelfth of december", "2025-12-12"),
-        ("birthday", "05/03/84", "1984-03-05"),
+        ("birthday", "05/03/84", "1984-03-05"), ("birthday", "tomorrow", "2026-11-24"),
         ("time", "half past nine", "09:30"), ("time", "three in the afternoon", "15:00"), ("time", "two", "14:00"),
         ("time", "14:05", "14:05"), ("time", "whenever", None),
         ("choice", "i think i misplaced it", "lost"), ("choice", "green", None),

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import fcntl
 import os
 import sqlite3
 import subprocess
@@ -31,6 +30,7 @@ class SickStore(MemorySessionStore):
     def __init__(self):
         super().__init__()
         self.refuse = False
+        self.refuse_writes = False
         self.hang = False
         self.calls = 0
 
@@ -52,7 +52,7 @@ class SickStore(MemorySessionStore):
 
         async def sick(*args, **more):
             self.calls += 1
-            if self.refuse:
+            if self.refuse or (self.refuse_writes and name not in ("start", "load", "recent")):
                 raise SessionStoreError("planted")
             if self.hang:
                 await asyncio.Event().wait()
@@ -204,7 +204,7 @@ async def test_the_next_process_writes_what_a_dead_one_left(tmp_path, sick):
     await store.start()
     await recovered(store)
     await sick.open_session(RECORD)
-    assert [t.text for t in (await store.load("s1")).turns.values()] == list("012")
+    assert [t.text for t in (await sick.load("s1")).turns.values()] == list("012")
     assert store.statistics.unreadable_entries == 2
     await store.close()
     assert [p.name for p in tmp_path.iterdir()] == [alive.path.name]
@@ -218,7 +218,8 @@ async def test_a_takeover_sees_what_the_dead_worker_had_acknowledged(tmp_path, s
     await store.open_session(RECORD)
     dead = Journal.create(tmp_path)
     dead.append(AppendTurn(session_id="s1", turn=0, record=said("acknowledged")))
-    assert (await store.load("s1")).turns == {}  # its owner lives: the lock says so
+    assert (await store.load("s1")).turns[0].text == "acknowledged"
+    assert dead.path.stat().st_size  # its owner lives, the lock says so: it was read, not adopted
     os.close(dead._descriptor)
     assert (await store.load("s1")).turns[0].text == "acknowledged"
     await store.settled()
@@ -256,28 +257,99 @@ async def test_fencing_the_dead_worker_out_keeps_what_it_had_acknowledged(tmp_pa
     await store.close()
 
 
-def process_that_is_gone():
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    return done.pid
+async def two_workers(folder, sick):
+    """Two processes' stores over one store and one folder of journals."""
+    stores = [JournalledSessionStore(sick, folder, write_limit_ms=20) for _ in range(2)]
+    for store in stores:
+        await store.start()
+    return stores
 
 
-async def test_a_journal_that_another_worker_adopts_is_waited_for(tmp_path, sick, monkeypatch):
+async def stand_still(hung):
+    """Leave a store as SIGSTOP leaves it: what it has taken is in its journal, nothing writes it."""
+    hung._replay.cancel()
+    await asyncio.wait({hung._replay})
+
+
+async def closed(*stores):
+    for store in stores:
+        store._replay = None
+        await store.close()
+
+
+async def test_a_hung_worker_loses_no_turn_that_is_only_in_its_journal(tmp_path, sick):
+    """Its lock says that it lives, so nobody adopts the journal: it is copied, then the old lease ends."""
+    hung, next_one = await two_workers(tmp_path, sick)
+    await hung.open_session(RECORD)
+    sick.refuse = True
+    await hung.append_turn("s1", 0, said("acknowledged"))
+    await hung.save_state("s1", b"{}", version=3)
+    await stand_still(hung)
+    sick.refuse = False
+    await next_one.open_session(RECORD, lease=1)
+    loaded = await next_one.load("s1")
+    assert (loaded.turns[0].text, loaded.state_version, loaded.lease) == ("acknowledged", 3, 1)
+    with pytest.raises(StaleLeaseError):
+        await sick.append_turn("s1", 0, said("woken"), lease=0)
+    assert not next_one.degraded
+    await closed(next_one, hung)
+
+
+async def test_a_hung_worker_that_holds_the_lock_of_the_store_too(tmp_path, sick):
+    """SIGSTOP in a commit: nobody can write, the store can be read; the third worker knows all of both."""
+    hung, second = await two_workers(tmp_path, sick)
+    third = JournalledSessionStore(sick, tmp_path, write_limit_ms=20)
+    await third.start()
+    await hung.open_session(RECORD)
+    await hung.append_turn("s1", 0, said("stored"))
+    sick.refuse_writes = True
+    await hung.append_turn("s1", 1, said("only in its journal"))
+    await stand_still(hung)
+    await second.open_session(RECORD, lease=1)
+    assert list((await second.load("s1")).turns) == [0, 1]
+    await second.append_turn("s1", 2, said("of the second"), lease=1)
+    await stand_still(second)
+    await third.open_session(RECORD, lease=2)
+    loaded = await third.load("s1")
+    assert [t.text for t in loaded.turns.values()] == ["stored", "only in its journal", "of the second"]
+    assert loaded.lease == 2
+    sick.refuse_writes = False
+    await recovered(third)
+    assert list((await sick.load("s1")).turns) == [0, 1, 2]
+    assert third.statistics.stale_writes == 0
+    await closed(third, second, hung)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+async def test_a_tool_that_a_hung_worker_began_is_not_called_again(tmp_path, sick, finished):
+    """Its claim is only in its journal, and the store is still away: the next worker reads it there."""
+    hung, next_one = await two_workers(tmp_path, sick)
+    await hung.open_session(RECORD)
+    sick.refuse_writes = True
+    effect = Effect(key="e1", session_id="s1", kind="tool")
+    await hung.add_effect(effect)
+    assert (await hung.claim_effect("e1", "w1")).verdict == "granted"
+    if finished:
+        await hung.finish_effect("e1", b"1")
+    await stand_still(hung)
+    await next_one.open_session(RECORD, lease=1)
+    assert not await next_one.add_effect(Effect(key="e1", session_id="s1", kind="tool", lease=1))
+    claim = await next_one.claim_effect("e1", "w2", lease=1)
+    assert claim.verdict == ("done" if finished else "in_doubt")
+    await closed(next_one, hung)
+
+
+async def test_a_journal_that_another_worker_adopted_and_has_not_written_is_read(tmp_path, sick):
     """The calls of a dead worker go to two others; one has its journal, the other must not fence it out."""
-    monkeypatch.setattr(PATIENT, 20_000)
     store = JournalledSessionStore(sick, tmp_path)
     await store.start()
-    path = tmp_path / f"journal-{process_that_is_gone()}-00.jsonl"
-    path.write_bytes(b"")
-    adopter = os.open(path, os.O_RDWR)
-    fcntl.flock(adopter, fcntl.LOCK_EX)
-    opening = asyncio.create_task(store.open_session(RECORD, lease=1))
-    await asyncio.sleep(0.05)
-    assert not opening.done()
-    path.unlink()
-    await opening
-    os.close(adopter)
+    await store.open_session(RECORD)
+    adopted = Journal.create(tmp_path)
+    adopted.append(AppendTurn(session_id="s1", turn=0, record=said("acknowledged")))
+    await store.open_session(RECORD, lease=1)
+    assert (await store.load("s1")).turns[0].text == "acknowledged"
     await store.close()
+    os.close(adopted._descriptor)
 
 
 async def test_what_is_left_at_the_end_waits_for_the_next_start(sick, tmp_path, monkeypatch):

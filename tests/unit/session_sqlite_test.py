@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -136,3 +138,48 @@ async def test_what_is_purged_is_not_in_the_file_any_more(tmp_path):
     await store.purge(caller="100")
     assert not found()
     await store.close()
+
+
+_WRITES = """
+import asyncio, sys
+from pathlib import Path
+from voicebot.session.records import SessionRecord, TurnRecord
+from voicebot.session.sqlite_store import SqliteSessionStore
+async def main():
+    store = SqliteSessionStore(Path(sys.argv[1]))
+    await store.start()
+    await store.open_session(SessionRecord(session_id="s1", call_id="c1"))
+    print("open", flush=True)
+    sys.stdin.readline()
+    await store.append_turn("s1", 0, TurnRecord(who="caller", text="kept"))
+    print("written", flush=True)
+    sys.stdin.readline()
+asyncio.run(main())
+"""
+
+
+async def test_who_opens_and_closes_the_file_takes_it_from_nobody(tmp_path):
+    """A worker has the file open; `voicebot calls purge` comes and goes. What the worker writes then is there.
+
+    Found by hand: the last to close a database deletes its log, and a worker's second connection had let go
+    of the locks that tell others that it is not the last.
+    """
+    path = tmp_path / "s.db"
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _WRITES, str(path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert await worker.stdout.readline() == b"open\n"
+        log = (tmp_path / "s.db-wal").stat().st_ino
+        visitor = SqliteSessionStore(path)
+        await visitor.start()
+        await visitor.close()
+        assert (tmp_path / "s.db-wal").stat().st_ino == log
+        worker.stdin.write(b"\n")
+        assert await worker.stdout.readline() == b"written\n"
+        await visitor.start()
+        assert (await visitor.load("s1")).turns[0].text == "kept"
+        await visitor.close()
+    finally:
+        worker.kill()
+        await worker.wait()

@@ -1,9 +1,10 @@
 """An edge died: its calls get their records, once, and nobody else's are touched."""
 
+from voicebot.handoff.callback_store import BROKE_OFF, CallbackStore
 from voicebot.link.messages import Start
 from voicebot.session.call_detail_record import CallDetailLog
 from voicebot.session.open_store import session_store
-from voicebot.session.records import TurnRecord
+from voicebot.session.records import SessionRecord, TurnRecord
 from voicebot.supervise.records import DeadEdgeRecords
 from voicebot.worker.journal import CallJournal
 
@@ -36,3 +37,24 @@ async def test_the_calls_of_a_dead_edge_are_closed_at_once_and_once(tmp_path):
     await journals[2].ended("edge lost", None)  # no supervisor: the worker closes it after its grace
     assert [r.reason for r in records.read()].count("edge lost") == 1
     await store.close()
+
+
+async def test_a_call_back_that_broke_off_is_left_to_people(tmp_path):
+    """All processes died while somebody who was called back talked to the bot: it does not stay "answered"."""
+    callbacks = CallbackStore(tmp_path)
+    for number, call_id in enumerate(("c0", "c1")):
+        callbacks.ask(f"h{number}", f"+493012345{number}", "service")
+        callback = callbacks.open()[number]
+        assert callbacks.claim(callback, 100.0, 130.0)
+        callbacks.answered(callback.callback_id, call_id)
+    store = session_store("", tmp_path)
+    await store.start()
+    await store.open_session(SessionRecord(session_id="s0", call_id="c0", edge=EDGES[0]))
+    await store.close()
+    records = CallDetailLog(tmp_path)
+    dead = DeadEdgeRecords(lambda: session_store("", tmp_path), records, callbacks.broke_off)
+    assert await dead.close(EDGES) == 1
+    broken, other = callbacks.open()
+    assert (broken.state, broken.history[-1].outcome, other.state) == ("unclear", BROKE_OFF, "answered")
+    assert callbacks.again(broken.callback_id, 200.0)
+    assert callbacks.open()[0].state == "scheduled"

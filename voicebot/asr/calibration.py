@@ -4,6 +4,10 @@ The engine's confidence is the share of its few surviving readings: near 1 far t
 map over five features of the final hypothesis gives the probability that the whole answer is right,
 one map for each kind of grammar, fitted on development speakers by ``python -m training.calibrate``
 and kept beside the model as ``confidence.json``. A map made for another model is left aside.
+
+A string of digits is right when each of them is: where a kind has a map for strings, an answer of two
+words and more has the product of what that map says of each word. (One map with the number of words as
+a feature learns how long strings fare with the few people who say them, and doubts everybody's.)
 """
 
 import hashlib
@@ -19,6 +23,9 @@ from voicebot.asr.protocol import UNKNOWN_WORD, Word
 from voicebot.core.errors import ConfigError
 
 FILE_NAME: Final = "confidence.json"
+STRING_OF: Final = "string of "
+"""Before the kind: its map for each word of two and more."""
+
 ANY_KIND: Final = ""
 """The map for kinds that have none of their own, fitted on all."""
 
@@ -70,7 +77,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: `model_fingerprint` of the model that the maps were fitted for.
         fitted: How: command, day, number of answers.
-        kinds: By kind of grammar; `ANY_KIND` for all others.
+        kinds: By kind of grammar; `ANY_KIND` for all others; `STRING_OF` and a kind: for each word of
+            several.
     """
 
     model: str
@@ -94,23 +102,49 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         chosen = self.kinds.get(kind) or self.kinds.get(ANY_KIND)
         if features is None or chosen is None:
             return 0.0 if features is None else raw_confidence(words)
+        each = self.kinds.get(STRING_OF + kind)
+        if each is not None and len(parts := features_of_each(words, margin)) > 1:
+            return round(math.prod(each.probability(part) for part in parts), 4)
         return round(chosen.probability(features), 4)
 
 
 def features_of(words: Sequence[Word], margin: float | None = None) -> Features | None:
     """The features of a final hypothesis; None when no word of it is known."""
-    known = [word for word in words if word.word != UNKNOWN_WORD]
-    if not known:
+    each = features_of_each(words, margin)
+    if not each:
         return None
-    least = min(max(_CLIP, min(1 - _CLIP, word.confidence)) for word in known)
-    hasty_ms = min((w.end_ms - w.start_ms) / max(1, len(w.word)) for w in known)
     return Features(
-        least_confidence=math.log(least / (1 - least)),
-        ms_per_letter=math.log(max(_LEAST_MS, hasty_ms) / _MS_PER_LETTER),
-        words=math.log(len(known)),
-        unknown=float(len(known) < len(words)),
-        margin=max(-_MOST_MARGIN, min(_MOST_MARGIN, (margin or 0.0) / len(known))),
+        least_confidence=min(one.least_confidence for one in each),
+        ms_per_letter=min(one.ms_per_letter for one in each),
+        words=math.log(len(each)),
+        unknown=float(len(each) < len(words)),
+        margin=each[0].margin,
     )
+
+
+def features_of_each(words: Sequence[Word], margin: float | None = None) -> list[Features]:
+    """The features of each known word; margin and what was unknown are shared among them."""
+    known = [word for word in words if word.word != UNKNOWN_WORD]
+    margin = max(-_MOST_MARGIN, min(_MOST_MARGIN, (margin or 0.0) / max(1, len(known))))
+    return [
+        Features(
+            least_confidence=_log_odds(word.confidence),
+            ms_per_letter=math.log(max(_LEAST_MS, _ms_per_letter(word)) / _MS_PER_LETTER),
+            words=0.0,
+            unknown=(len(words) - len(known)) / len(known),
+            margin=margin,
+        )
+        for word in known
+    ]
+
+
+def _log_odds(confidence: float) -> float:
+    clipped = max(_CLIP, min(1 - _CLIP, confidence))
+    return math.log(clipped / (1 - clipped))
+
+
+def _ms_per_letter(word: Word) -> float:
+    return (word.end_ms - word.start_ms) / max(1, len(word.word))
 
 
 def raw_confidence(words: Sequence[Word]) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 import vosk
 from numpy.typing import NDArray
 
+from voicebot.asr.background import PHRASE_KINDS, Loudness, without_background
 from voicebot.asr.calibration import raw_confidence
 from voicebot.asr.filler import FillerModel, best_score, filler_works
 from voicebot.asr.protocol import (
@@ -133,7 +134,10 @@ class VoskFactory:
         )
 
     def _checked(self, grammar: Sequence[str]) -> list[str]:
-        """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last."""
+        """The grammar as Vosk may have it: lower case, known words only, ``[unk]`` last, once.
+
+        A phrase that is in it twice is twice as likely.
+        """
         # A string is a sequence of strings, and Python callers are not all type-checked.
         if isinstance(grammar, str) or not isinstance(grammar, Sequence):
             raise RecognitionError("a grammar must be a list of phrases")
@@ -141,7 +145,7 @@ class VoskFactory:
             raise RecognitionError("a grammar must have at least one phrase; None means free speech")
         if len(grammar) > MAX_PHRASES:
             raise RecognitionError(f"a grammar of {len(grammar)} phrases; at most {MAX_PHRASES}")
-        phrases: dict[str, None] = {}
+        phrases: list[str] = []
         for phrase in grammar:
             if not isinstance(phrase, str):
                 raise RecognitionError(f"a grammar holds phrases, not {type(phrase).__name__}")
@@ -149,13 +153,13 @@ class VoskFactory:
                 raise RecognitionError("a phrase of the grammar holds a NUL")
             words = [self._known(word) for word in phrase.lower().split()]
             kept = [word for word in words if word]
-            if any(word != UNKNOWN_WORD for word in kept):
-                phrases[" ".join(kept)] = None
+            text = " ".join(kept)
+            if all(word == UNKNOWN_WORD for word in kept) or (UNKNOWN_WORD in kept and text in phrases):
+                continue
+            phrases.append(text)
         if not phrases:
             raise RecognitionError("the model knows no word of this grammar")
-        if self.directory.has_unknown_word:
-            phrases[UNKNOWN_WORD] = None
-        return list(phrases)
+        return [*phrases, UNKNOWN_WORD] if self.directory.has_unknown_word else phrases
 
     def _known(self, word: str) -> str:
         """The word, or its stand-in where the model has no pronunciation."""
@@ -178,6 +182,7 @@ class VoskRecogniser:
     ) -> None:
         self.phrases = phrases if directory.grammars else None
         self._kind = kind
+        self._loudness = Loudness() if self.phrases else None
         self._calibration = directory.calibration
         rate_hz = directory.sample_rate_hz
         arguments = [model, rate_hz] + ([json.dumps(self.phrases)] if self.phrases else [])
@@ -204,6 +209,8 @@ class VoskRecogniser:
             self._samples += samples.size
             if samples.size == 0:
                 return None
+            if self._loudness:
+                self._loudness.feed(samples)
             if self._feed(self._resampler.feed(samples).tobytes()):
                 # Vosk's own endpointer closed a segment; the turn is ours to end, so go on.
                 self._close_segment(self._engine.Result())
@@ -270,7 +277,10 @@ class VoskRecogniser:
     def _whole(self, margin: float | None) -> Hypothesis:
         """All segments as one hypothesis."""
         words = tuple(word for segment in self._segments for word in segment.words)
-        texts = [segment.text for segment in self._segments]
+        if self._loudness and self.phrases:
+            levels = self._loudness.of(words)
+            single = self._kind in PHRASE_KINDS
+            words = without_background(words, levels, self.phrases, one_phrase=single)
         spoken = [segment for segment in self._segments if segment.words]
         calibration = self._calibration
         confidence = (
@@ -279,7 +289,7 @@ class VoskRecogniser:
         # Readings of several segments multiply; the last spoken one is where readings still differ.
         alternatives = spoken[0].alternatives if len(spoken) == 1 else ()
         return Hypothesis(
-            text=_joined(texts),
+            text=_without_unknown(" ".join(word.word for word in words)),
             words=words,
             confidence=confidence,
             final=True,

@@ -16,6 +16,7 @@ from voicebot.asr.letters import read_letters
 from voicebot.asr.money import read_money
 from voicebot.asr.numbers import read_number
 from voicebot.asr.spoken import MONTHS, WEEKDAYS
+from voicebot.asr.spoken import words as spoken_words
 from voicebot.asr.times import read_time
 from voicebot.asr.yes_no import read_yes_no
 from voicebot.dialogue.matching import words_of
@@ -44,6 +45,21 @@ _LEADS = (
     ),
     *("um", "uh", "er", "yes", "yeah"),
 )
+# What people say instead of a name ("sorry, what?"), and words of sentences; Will and May are names.
+_NO_NAMES = frozenset(
+    spoken_words(
+        """what what's who who's how how's why which when where hello sorry pardon please thanks wrong
+        yes yeah no nope not don't can't isn't wasn't okay ok something nothing anything"""
+    )
+)
+_OF_SENTENCES = frozenset(
+    spoken_words(
+        """the is are was were be been do does did have has had can could would should i you we they he
+        she it me my your our their his her them this that these those there here of to for with about
+        and or but if at on in from want need know think mean say said tell get got like go going just
+        still really very"""
+    )
+)
 _DATE_NUMBERS = re.compile(r"\b([0-3]?[0-9])[/.]([0-3]?[0-9])(?:[/.]((?:[12][0-9])?[0-9]{2}))?\b")
 _ISO_DATE = re.compile(r"\b([12][0-9]{3})-([01][0-9])-([0-3][0-9])\b")
 _CLOCK = re.compile(r"\b([0-2]?[0-9]):([0-5][0-9])\b")
@@ -52,6 +68,7 @@ _SIGNS = {"£": "GBP", "$": "USD", "€": "EUR"}
 
 
 _MONEY_WORDS = frozenset(["pounds", "pound", "pence", "dollars", "dollar", "cents", "euros", "euro"])
+_FROM_TODAY = frozenset(["today", "tomorrow", "next", *WEEKDAYS])
 _DAY_WORDS = frozenset([*MONTHS, *WEEKDAYS, "today", "tomorrow", "yesterday"])
 _FIRST_OF_DIGITS = frozenset([*DIGITS, "oh", "double", "triple"])
 
@@ -118,7 +135,8 @@ def _date(rules: SlotRules, text: str, today: dt.date) -> Answer | None:
         words = words_of(text)
         words = words[: words.index("at")] if "at" in words else words  # what follows is the time
         found = read_date(" ".join(words), today)
-    if found is not None and rules.past and today < found <= today + dt.timedelta(days=366):
+    named = _FROM_TODAY.isdisjoint(words_of(text))  # "tomorrow" is no birthday, also not last year's
+    if found is not None and named and rules.past and today < found <= today + dt.timedelta(days=366):
         found = _valid_date(found.year - 1, found.month, found.day)  # a birthday, not an appointment
     return None if found is None else Answer(found.isoformat())
 
@@ -166,8 +184,8 @@ def _choice(rules: SlotRules, text: str, _: dt.date) -> Answer | None:
 
 
 def _name(_: SlotRules, text: str, __: dt.date) -> Answer | None:
-    spelled = _spelled(text)
-    if len(spelled) > 1 and spelled.isalpha():
+    spelled = spelled_out(text)
+    if spelled:
         return Answer(spelled.capitalize())
     said = " ".join(words_of(text))
     for lead in sorted(_LEADS, key=len, reverse=True):
@@ -175,7 +193,15 @@ def _name(_: SlotRules, text: str, __: dt.date) -> Answer | None:
     words = said.split()
     if not 0 < len(words) <= MAX_NAME_WORDS or any(any(c.isdigit() for c in w) for w in words):
         return None
+    if not _NO_NAMES.isdisjoint(words) or (len(words) > 1 and not _OF_SENTENCES.isdisjoint(words)):
+        return None
     return Answer(" ".join(w.capitalize() for w in words))
+
+
+def spelled_out(text: str) -> str:
+    """The name that is spelled letter by letter, or nothing."""
+    spelled = _spelled(text)
+    return spelled if len(spelled) > 1 and spelled.isalpha() else ""
 
 
 def _spelled(text: str) -> str:

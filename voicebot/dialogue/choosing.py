@@ -212,6 +212,8 @@ class Choosing(Running):
     def _do_global(self, intent: str) -> None:
         rule = self._plan.globals[intent]
         waiting = self._waiting()
+        if rule.say and rule.do != "cancel":
+            self._speak(rule.say, OPEN)
         match rule.do:
             case None:
                 assert rule.block is not None

@@ -11,9 +11,8 @@ from voicebot.dialogue.compiling import GOODBYE, Compiling
 from voicebot.dialogue.hours import WeeklyHours, parse_days, parse_span
 from voicebot.dialogue.matching import PhraseMatcher
 from voicebot.dialogue.rendering import speech_locale
+from voicebot.dialogue.slot_keys import KEYABLE, useless_keys
 from voicebot.tts.lexicon import Lexicon
-
-_KEYABLE = frozenset(["digits", "number", "money", "date", "time", "phone"])
 
 _KEYED = {"number": (1, 9), "money": (1, 7), "date": (4, 8), "time": (4, 4)}
 
@@ -89,6 +88,8 @@ class PartCompiler(Compiling):
             self._problem((*path, "type"), "a choice needs 'options'")
         for key, option in slot.dtmf.items():
             self._known(option, slot.options, "option", (*path, "dtmf", key))
+        for key, reason in useless_keys(slot):
+            self._problem((*path, key), reason)
         if slot.sensitive and "speech" in slot.input:
             self._problem((*path, "sensitive"), "a sensitive slot must be keyed in: add 'input: [dtmf]'")
         tool = slot.validate_.webhook if slot.validate_ else None
@@ -107,7 +108,7 @@ class PartCompiler(Compiling):
             locale=speech_locale(self._source.locale),
             speech="speech" in slot.input,
             dtmf="dtmf" in slot.input,
-            keyed=_KEYED.get(slot.type, (low, high)) if slot.type in _KEYABLE else None,
+            keyed=_KEYED.get(slot.type, (low, high)) if slot.type in KEYABLE else None,
             keys=dict(slot.dtmf),
             options=tuple(slot.options),
             matcher=PhraseMatcher(slot.options),

@@ -1,7 +1,7 @@
 """Menus and slots to be asked for: prompts, escalation, and what may be said."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from voicebot.asr.spoken import DIGITS
 from voicebot.config.located_yaml import YamlPath
@@ -12,6 +12,7 @@ from voicebot.dialogue.compiling import GAVE_UP
 from voicebot.dialogue.intent_router import IntentRouter
 from voicebot.dialogue.manner import prompting_of
 from voicebot.dialogue.matching import NO_PHRASES, YES_PHRASES, normalise
+from voicebot.dialogue.model_types import inherited
 
 DIGIT_WORDS = (*DIGITS, "oh", "double", "triple")
 
@@ -31,13 +32,20 @@ class QuestionCompiler(PartCompiler):
 
     def _reprompt(
         self,
-        rule: model_steps.NoInputRule | model_steps.NoMatchRule,
+        kind: Literal["no_input", "no_match"],
+        options: model_steps.StepOptions,
         path: YamlPath,
-        then: str,
         label: str,
     ) -> program.Reprompt:
-        block = self._branch(rule.then, (*path, "then"), label, then)
-        return program.Reprompt(rule.retries, self._templates(rule.say, (*path, "say")), block)
+        """What follows an answer that is missing: the step's own words and ways, else the plan's."""
+        common, own = getattr(self._defaults, kind), getattr(options, kind)
+        shared: YamlPath = ("defaults", kind)
+        rule = inherited(own, common)
+        place = (*path, kind) if own is not None and "say" in own.model_fields_set else shared
+        block = self._branch(common.then, (*shared, "then"), f"<default {kind} {label}>", GAVE_UP)
+        if own is not None:
+            block = self._branch(own.then, (*path, kind, "then"), f"{label}.{kind}", block)
+        return program.Reprompt(rule.retries, self._templates(rule.say, (*place, "say")), block)
 
     def _waiting(
         self,
@@ -49,22 +57,8 @@ class QuestionCompiler(PartCompiler):
     ) -> program.Waiting:
         text_path, path = paths
         defaults = self._defaults
-        barge_in = options.barge_in or defaults.barge_in
-        low = options.low_confidence or defaults.low_confidence
-        rules = []
-        for kind in ("no_input", "no_match"):
-            common = getattr(defaults, kind)
-            then = self._branch(
-                common.then, ("defaults", kind, "then"), f"<default {kind} {label}>", GAVE_UP
-            )
-            own = getattr(options, kind)
-            place: YamlPath = (*path, kind) if own is not None else ("defaults", kind)
-            rules.append(
-                self._reprompt(own, place, then, f"{label}.{kind}")
-                if own is not None
-                else program.Reprompt(common.retries, self._templates(common.say, (*place, "say")), then)
-            )
-        no_input = options.no_input or defaults.no_input
+        barge_in = inherited(options.barge_in, defaults.barge_in)
+        low = inherited(options.low_confidence, defaults.low_confidence)
         low_path: YamlPath = (
             (*path, "low_confidence") if options.low_confidence else ("defaults", "low_confidence")
         )
@@ -73,9 +67,9 @@ class QuestionCompiler(PartCompiler):
             help=self._template(help_text, (*text_path, "help")) if help_text else None,
             prompting=prompting_of(options, barge_in),
             patience=self._patience(options.budget, path),
-            no_input_ms=no_input.timeout,
-            no_input=rules[0],
-            no_match=rules[1],
+            no_input_ms=inherited(options.no_input, defaults.no_input).timeout,
+            no_input=self._reprompt("no_input", options, path, label),
+            no_match=self._reprompt("no_match", options, path, label),
             low_confidence=low.below,
             when_low=low.do,
             confirm=self._template(low.say, (*low_path, "say")),
@@ -85,7 +79,7 @@ class QuestionCompiler(PartCompiler):
     def _patience(
         self, own: model_steps.Budget | None, path: YamlPath, filler: str | None = None
     ) -> program.Patience:
-        budget = own or self._defaults.budget
+        budget = inherited(own, self._defaults.budget)
         at: YamlPath = (*path, "budget") if own else ("defaults", "budget")
         place = (*at, "filler") if filler is None else (*path, "filler")
         return program.Patience(
@@ -153,7 +147,7 @@ class QuestionCompiler(PartCompiler):
         text_path: YamlPath = ("slots", name)
         options: model_steps.StepOptions = step
         if slot.fail is not None or slot.retries is not None:
-            default = step.no_match or self._defaults.no_match
+            default = inherited(step.no_match, self._defaults.no_match)
             retries = default.retries if slot.retries is None else slot.retries
             options = step.model_copy(
                 update={

@@ -8,6 +8,7 @@ from voicebot.dialogue import model_steps, program
 from voicebot.dialogue.compile_questions import QuestionCompiler
 from voicebot.dialogue.compiling import GAVE_UP, ON_ERROR
 from voicebot.dialogue.manner import prompting_of
+from voicebot.dialogue.model_types import inherited
 
 
 class StepCompiler(QuestionCompiler):
@@ -72,10 +73,13 @@ class StepCompiler(QuestionCompiler):
         done = (step.say, step.set, step.clear, step.language)
         if not ways and all(part is None for part in done):
             self._problem(path, "does nothing; write say, set, menu, collect, call, require, if or goto")
+        self._needs(step, path, "say", ("barge_in", "voice", "prosody"))
+        if step.handoff is None and step.hangup is None:
+            self._needs(step, path, "handoff", ("reason",))
         if step.language is not None:
             ops.append(program.UseLanguage(step.language))
         if step.say is not None:
-            barge_in = step.barge_in or self._defaults.barge_in
+            barge_in = inherited(step.barge_in, self._defaults.barge_in)
             texts = self._templates(step.say, (*path, "say"))
             ops.append(program.Say(texts, prompting_of(step, barge_in)))
         if step.set is not None:
@@ -98,6 +102,15 @@ class StepCompiler(QuestionCompiler):
             ops.append(program.HandOff(step.handoff, step.reason))
         elif step.hangup is not None:
             ops.append(program.End(step.hangup or step.reason or "completed"))
+
+    def _needs(
+        self, step: model_steps.SimpleStep, path: YamlPath, needed: str, keys: Sequence[str]
+    ) -> None:
+        """Keys that do something only beside another one."""
+        if getattr(step, needed) is None:
+            for key in keys:
+                if key in step.model_fields_set:
+                    self._problem((*path, key), f"has no effect without {needed!r}")
 
     def _value(self, value: Any, path: YamlPath) -> Any:
         if isinstance(value, str) and value.startswith("{{") and value.endswith("}}"):

@@ -20,12 +20,14 @@ from voicebot.dialogue.answers import (
     stored_value,
 )
 from voicebot.dialogue.choosing import Choosing
+from voicebot.dialogue.corrections import correction, without_denial
 from voicebot.dialogue.events import (
     CallerSaid,
 )
 from voicebot.dialogue.manner import OPEN
 from voicebot.dialogue.state import Wait
 from voicebot.dialogue.talking import INTER_DIGIT
+from voicebot.tts.number_words import digits_one_by_one
 
 NO_CORRECTION = frozenset(["yes_no", "name", "text"])  # "no, …" is too often the answer itself
 GROUPED = frozenset(["digits", "phone", "spelling"])  # said in groups, with pauses between them
@@ -37,32 +39,13 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-_DENIALS = frozenset(["no", "nope", "not", "i", "said", "it's", "its", "wrong"])
-
-
-def _without_no(text: str) -> str:
-    words = text.split()
-    while words and words[0].strip(",.!").lower() in {
-        "no",
-        "nope",
-        "not",
-        "i",
-        "said",
-        "it's",
-        "its",
-        "wrong",
-    }:
-        words.pop(0)
-    return " ".join(words)
-
-
 class Filling(Choosing):
     """Fills slots."""
 
     def _corrected(self, said: CallerSaid) -> bool:
         """``No, I said five``: an answer to the question before, given while the next one is asked."""
         state, wait = self._state, self._state.wait
-        rest = _without_no(said.text)
+        rest = without_denial(said.text)
         if not state.last_slot or wait is None or wait.slot == state.last_slot:
             return False
         if not rest or rest == said.text.strip() or self._sensitive(state.last_slot):
@@ -106,16 +89,15 @@ class Filling(Choosing):
         # "no, I said five": the rest of the sentence may already be the right answer
         wait.candidate = ""
         if isinstance(op, program.AskMenu):
-            other = op.router.matcher.best(said.text)
-            if other is not None and other.intent != candidate and other.intent in op.branches:
-                self._record(said.text, by="speech", confidence=said.confidence, intent=other.intent)
-                self._offer(other.intent, said.confidence, False, op.waiting)
+            other = self._other_choice(said.text, op, candidate, denied=answer is False)
+            if other is not None:
+                self._record(said.text, by="speech", confidence=said.confidence, intent=other)
+                self._offer(other, said.confidence, False, op.waiting)
                 return
         elif isinstance(op, program.CollectSlot):
             rules = self._slot(op.slot)
-            rest = _without_no(said.text)
-            found = slot_answer(rules, rest, self._today) if rest else None
-            if found is not None and found.value and found.value != candidate:
+            found = correction(rules, said.text, candidate, self._today, denied=answer is False)
+            if found is not None:
                 self._record(said.text, by="speech", confidence=said.confidence, value=found.value)
                 self._offer(found.value, said.confidence, False, op.waiting, rules.confirm)
                 return
@@ -123,6 +105,17 @@ class Filling(Choosing):
         if answer is None:
             wait.candidate = candidate
         self._no_match()
+
+    @staticmethod
+    def _other_choice(text: str, op: program.AskMenu, candidate: str, *, denied: bool) -> str | None:
+        """The choice wished instead: a phrase of the plan, after a "no" also other words for it."""
+        named = op.router.matcher.best(text)
+        other = None if named is None else named.intent
+        rest = without_denial(text)
+        if denied and rest and (other is None or other == candidate):
+            decision = op.router.decide(rest)
+            other = decision.intent if decision.sure else None
+        return other if other != candidate and other in op.branches else None
 
     def _begin_slot(self, op: program.CollectSlot, block: str, index: int) -> None:
         if op.slot in self._state.slots:
@@ -215,7 +208,8 @@ class Filling(Choosing):
     def _slot_done(self, rules: program.SlotRules, by: str, *, confirmed: bool) -> None:
         waiting = self._waiting()
         if rules.read_back != "none" and by == "speech" and not confirmed and not rules.sensitive:
-            value = describe(rules, _as_text(self._state.slots[rules.name]))
+            text = _as_text(self._state.slots[rules.name])
+            value = digits_one_by_one(text) if rules.read_back == "digits" else describe(rules, text)
             self._say(f"{value[:1].upper()}{value[1:]}.", waiting.prompting if waiting else OPEN)
         self._leave_wait()
         self._state.last_slot = rules.name

@@ -97,10 +97,10 @@ class Findings:
                     yield from _option_texts((*place.path, "menu"), menu)
                 case model_steps.CollectStep() as step:
                     yield from _option_texts(place.path, step)
-                case model_steps.CallStep(filler=str(filler)):
-                    yield (*place.path, "filler"), filler
-                case model_steps.CallStep(budget=model_steps.Budget(filler=filler)):
-                    yield (*place.path, "budget", "filler"), filler
+                case model_steps.CallStep() as step:
+                    if step.filler is not None:
+                        yield (*place.path, "filler"), step.filler
+                    yield from _budget_texts(place.path, step.budget)
         for name, slot in plan.slots.items():
             yield from ((("slots", name, "ask", n), t) for n, t in enumerate(slot.ask))
             yield ("slots", name, "help"), slot.help
@@ -109,6 +109,14 @@ class Findings:
         yield from _option_texts(("defaults",), plan.defaults)
         yield ("defaults", "on_error", "say"), plan.defaults.on_error.say
         yield ("defaults", "gave_up"), plan.defaults.gave_up
+        ring_back = plan.defaults.ring_back
+        yield from ((("defaults", "ring_back", k), getattr(ring_back, k)) for k in ("say", "help"))
+        for index, rule in enumerate(plan.globals):
+            yield ("globals", index, "say"), rule.say
+        callback = plan.handoff.callback
+        yield from (
+            (("handoff", "callback", k), getattr(callback, k)) for k in ("say", "again", "declined")
+        )
         yield ("handoff", "say"), plan.handoff.say
         yield ("handoff", "ended"), plan.handoff.ended
         yield ("handoff", "return", "say"), plan.handoff.return_.say
@@ -120,6 +128,14 @@ def _option_texts(
     for kind, rule in (("no_input", options.no_input), ("no_match", options.no_match)):
         if rule is not None:
             yield from (((*path, kind, "say", n), t) for n, t in enumerate(rule.say))
-    if options.budget is not None:
-        yield (*path, "budget", "filler"), options.budget.filler
-        yield (*path, "budget", "filler_again"), options.budget.filler_again
+    low = options.low_confidence
+    if low is not None:
+        yield (*path, "low_confidence", "say"), low.say
+        yield (*path, "low_confidence", "say_keyed"), low.say_keyed
+    yield from _budget_texts(path, options.budget)
+
+
+def _budget_texts(path: YamlPath, budget: model_steps.Budget | None) -> Iterator[tuple[YamlPath, str]]:
+    if budget is not None:
+        yield (*path, "budget", "filler"), budget.filler
+        yield (*path, "budget", "filler_again"), budget.filler_again

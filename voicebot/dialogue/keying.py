@@ -49,7 +49,7 @@ class Keying(Filling):
                 self._collect_key(digit, rules, wait)
                 return
             value = rules.keys.get(digit, "")
-            if rules.type == "yes_no":
+            if rules.type == "yes_no" and rules.dtmf:
                 value = {"1": "true", "2": "false"}.get(digit, "")
             if value:
                 self._record(digit, by="dtmf", value=value)

@@ -4,6 +4,7 @@ The models only check the shape; ``compiler`` checks that names exist, ``checker
 sense. Nothing here knows files or lines: ``loader`` puts the place to each error.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,8 @@ from pydantic import (
     BeforeValidator,
     Field,
     JsonValue,
+    field_validator,
+    model_validator,
 )
 
 from voicebot.dialogue.model_steps import Branch, Defaults, SimpleStep, Speech, Step
@@ -251,10 +254,8 @@ class FastRules(Model):
 class LlmRules(Model):
     """When and for what the language model is asked; without this section it never is."""
 
-    model: str = ""
     deadline: DurationMs = Field(350, ge=50, le=5000)
     allow: list[Name] = Field(default_factory=list)
-    slots: list[Name] = Field(default_factory=list)
     on_timeout: Literal["fast", "no_match"] = "fast"
 
 
@@ -267,7 +268,7 @@ class RouterRules(Model):
 
 
 class TestTurn(Model):
-    """One line of a test: exactly one of these."""
+    """One line of a test: one thing that the caller does, or what must be true of the bot's answer."""
 
     bot: str | None = None
     caller: str | None = None
@@ -277,6 +278,21 @@ class TestTurn(Model):
     hears_not: str | None = None
     ends: str | None = None
     hands_to: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> "TestTurn":
+        done = self.model_fields_set & {"caller", "dtmf", "silence"}
+        expected = self.model_fields_set & {"bot", "hears_not", "ends", "hands_to"}
+        if len(done) > 1 or (done and expected) or not (done or expected):
+            raise ValueError(
+                "a turn is one of caller, dtmf and silence, or what is expected: bot, hears_not, ends, "
+                "hands_to"
+            )
+        if "confidence" in self.model_fields_set and self.caller is None:
+            raise ValueError("only a turn of the caller has a confidence")
+        if self.silence is False:
+            raise ValueError("silence is true or left out")
+        return self
 
 
 class PlanTest(Model):
@@ -288,6 +304,15 @@ class PlanTest(Model):
     caller: str = "+442071234567"
     stub: dict[Name, JsonValue] = Field(default_factory=dict)
     turns: list[TestTurn]
+
+    @field_validator("at")
+    @classmethod
+    def _is_a_moment(cls, value: str) -> str:
+        try:
+            dt.datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError('not a date and time; write "2026-11-23T10:00"') from error
+        return value
 
 
 class Dialplan(Model):

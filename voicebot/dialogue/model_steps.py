@@ -141,7 +141,7 @@ class Defaults(Model):
 
 
 class StepOptions(SpeakingOptions):
-    """What a step that waits for the caller may override."""
+    """What a step that waits for the caller may override, key by key."""
 
     barge_in: BargeIn | None = None
     no_input: NoInputRule | None = None
@@ -176,7 +176,7 @@ class IfStep(Model):
     else_: "Branch | None" = Field(None, alias="else")
 
 
-class Choice(StepOptions):
+class Choice(Model):
     """One answer of a menu."""
 
     intent: Name

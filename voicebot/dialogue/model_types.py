@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -78,3 +78,13 @@ class Model(BaseModel):
     """Frozen, strict, no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+def inherited(own: AnyModel | None, default: AnyModel) -> AnyModel:
+    """What holds at a step: the keys that it gives, and the plan's defaults for the others."""
+    if own is None:
+        return default
+    return default.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})

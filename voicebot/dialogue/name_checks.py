@@ -32,7 +32,8 @@ class NameChecks(FlowChecks):
         known = self._known_names()
         for path, text in self._texts():
             if _TEMPLATE.search(text):
-                self._check_used(path, names_of(text, template=True), known)
+                more = {"answer"} if "low_confidence" in path else set()
+                self._check_used(path, names_of(text, template=True), known | more)
         for place in self._places:
             if isinstance(place.step, model_steps.IfStep):
                 path = (*place.path, "if")
@@ -94,10 +95,6 @@ class NameChecks(FlowChecks):
             elif value in self._sensitive:
                 self._add(path, f"hands the sensitive slot {value!r} to another system")
         llm = self._plan.router.llm
-        for index, value in enumerate(llm.slots if llm else ()):
-            if value in self._sensitive:
-                path = ("router", "llm", "slots", index)
-                self._add(path, f"shows the sensitive slot {value!r} to the language model")
         for index, value in enumerate(llm.allow if llm else ()):
             if value not in intents:
                 self._add(("router", "llm", "allow", index), f"no menu has the intent {value!r}")

@@ -2,14 +2,19 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from voicebot.config.located_yaml import YamlPath
 from voicebot.dialogue import model_steps
 from voicebot.dialogue.hours import parse_days
+from voicebot.dialogue.model_types import Outcome
 from voicebot.dialogue.name_checks import NameChecks
 from voicebot.dialogue.plan_walk import names_of
+from voicebot.dialogue.tool_values import typed_values
 from voicebot.tts.build import BUILT_IN_VOICES
 
+_OUTCOMES = get_args(Outcome)
 _SIP_URI = re.compile(r"sips?:[^\s@]+@[A-Za-z0-9.-]+(:[0-9]{1,5})?(;[^\s]*)?\Z")
 
 # Nobody is transferred there by a machine: emergency, premium and shared-cost numbers, satellite
@@ -59,6 +64,17 @@ class PartChecks(NameChecks):
             if url is not None and not re.match(r"https?://[A-Za-z0-9.\-\[\]:]+(/|\Z)", url):
                 key = "post" if tool.post else "get"
                 self._add(("tools", name, key), "is no http or https address")
+            for row, sample in enumerate(self._plan.fixtures.get(tool.fixture or "", ())):
+                if sample.outcome == "ok" and tool.answer_from is None:
+                    path = ("fixtures", tool.fixture or "", row, "values")
+                    self._check_values(name, sample.values, path)
+
+    def _check_values(self, tool: str, values: Mapping[str, Any], path: YamlPath) -> None:
+        """Sample answers are like real ones: every value that the tool returns, of its type."""
+        try:
+            typed_values(values, self._plan.tools[tool].returns)
+        except ValueError as error:
+            self._add(path, f"{error}, as {tool!r} returns it")
 
     def _check_unused(self) -> None:
         collected = {
@@ -173,9 +189,14 @@ class PartChecks(NameChecks):
         for index, test in enumerate(self._plan.tests):
             if names[test.name] > 1:
                 self._add(("tests", index, "name"), "another test has this name", "warning")
-            for tool in test.stub:
+            for tool, answer in test.stub.items():
+                place: YamlPath = ("tests", index, "stub", tool)
                 if tool not in self._plan.tools:
-                    self._add(("tests", index, "stub", tool), "no such tool")
+                    self._add(place, "no such tool")
+                elif isinstance(answer, dict):
+                    self._check_values(tool, answer, place)
+                elif answer not in _OUTCOMES:
+                    self._add(place, f"is none of {', '.join(_OUTCOMES)}, and no values")
             for number, turn in enumerate(test.turns):
                 if turn.hands_to is not None and turn.hands_to not in self._plan.queues:
                     self._add(("tests", index, "turns", number, "hands_to"), "no such queue")

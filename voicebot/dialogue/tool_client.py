@@ -11,11 +11,9 @@ the name server (rebinding) is never asked for. Redirects are not followed. Bodi
 import asyncio
 import ipaddress
 import os
-import re
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,11 +24,11 @@ from voicebot.dialogue.events import JsonValue, ToolFinished
 from voicebot.dialogue.fixtures import FixtureTools
 from voicebot.dialogue.grounded_answers import GroundedAnswers, Sentences
 from voicebot.dialogue.model import Dialplan, Tool
+from voicebot.dialogue.tool_values import typed_values
 from voicebot.llm.breaker import CircuitBreaker
 from voicebot.telemetry.log import get_logger
 
 MAX_BODY_BYTES = 65_536
-MAX_TEXT_CHARACTERS = 2000
 CONNECT_TIMEOUT_S = 2.0
 RETRY_PAUSE_S = 0.05
 MAX_REMEMBERED = 2000  # finished calls whose answers are kept
@@ -294,37 +292,9 @@ async def _read(response: httpx.Response, tool: Tool) -> tuple[str, dict[str, Js
     outcome = answer.get("outcome", "ok")
     if outcome not in {"ok", "denied"}:
         raise ToolFault("the tool says that it failed")
-    return outcome, typed_values(answer, tool.returns) if outcome == "ok" else {}
-
-
-_SHAPES = {
-    "digits": re.compile(r"[0-9]{1,64}\Z"),
-    "money": re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,2})?( [A-Z]{3})?\Z"),
-    "date": re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]\Z"),
-    "time": re.compile(r"[0-2][0-9]:[0-5][0-9](:[0-9.]+)?\Z"),
-    "datetime": re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]"),
-}
-
-
-def typed_values(answer: Mapping[str, Any], returns: Mapping[str, str]) -> dict[str, JsonValue]:
-    """The values that the plan declares, each of its type; everything else is dropped.
-
-    Raises:
-        ToolFault: A declared value is missing or of another type: half an answer is none.
-    """
-    values: dict[str, JsonValue] = {}
-    for name, kind in returns.items():
-        value = answer.get(name)
-        match kind:
-            case "boolean":
-                good = isinstance(value, bool)
-            case "number":
-                good = isinstance(value, int | float) and not isinstance(value, bool)
-            case "text":
-                good = isinstance(value, str) and len(value) <= MAX_TEXT_CHARACTERS
-            case _:
-                good = isinstance(value, str) and _SHAPES[kind].match(value) is not None
-        if not good:
-            raise ToolFault(f"{name!r} is no {kind}")
-        values[name] = value
-    return values
+    if outcome == "denied":
+        return outcome, {}
+    try:
+        return outcome, typed_values(answer, tool.returns)
+    except ValueError as error:
+        raise ToolFault(str(error)) from error

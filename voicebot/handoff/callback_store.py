@@ -16,6 +16,8 @@ MAX_ROWS: Final = 500
 SHOWN_AFTER_S: Final = 86_400.0
 """So long a finished call back stays in the list with its outcome."""
 
+BROKE_OFF: Final = "answered, and broke off"
+
 _COLUMNS: Final = (
     ("state", "TEXT NOT NULL DEFAULT 'scheduled'"),
     ("due_s", "REAL NOT NULL DEFAULT 0"),
@@ -123,6 +125,17 @@ class CallbackStore(HandoffFile):
                 "UPDATE callbacks SET state = 'unclear' WHERE state = 'calling' AND claimed_until_s < ?",
                 (now_s,),
             ).rowcount
+
+    def broke_off(self, call_id: str) -> bool:
+        """The call that was answered ended with its edge, before anybody was put through: for people."""
+        with self._connection() as db:
+            found = db.execute(
+                "UPDATE callbacks SET state = 'unclear',"
+                " history = json_set(history, '$[#-1].outcome', ?, '$[#-1].code', 0)"
+                " WHERE call_id = ? AND done_s IS NULL AND state = 'answered'",
+                (BROKE_OFF, call_id),
+            )
+            return found.rowcount == 1
 
     def again(self, callback_id: int, now_s: float) -> bool:
         """A colleague wants it to be placed now; False while one is under way."""

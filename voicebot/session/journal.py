@@ -2,11 +2,13 @@
 
 An entry survives the death of the process as soon as ``append`` returns (a power cut may take it). The
 owner holds a lock on its file; a file without a lock belongs to nobody alive and is adopted by the next
-process that starts.
+process that starts. Everybody may read: an owner that hangs keeps its lock, and what it has acknowledged
+must not wait until it is killed.
 """
 
 import fcntl
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import Final, Self
 
@@ -66,6 +68,7 @@ class ClaimEffect(_Entry, frozen=True, tag="claim_effect"):
     key: str
     owner: str
     lease: int = 0
+    session_id: str = ""
 
 
 class FinishEffect(_Entry, frozen=True, tag="finish_effect"):
@@ -73,6 +76,7 @@ class FinishEffect(_Entry, frozen=True, tag="finish_effect"):
 
     key: str
     outcome: bytes
+    session_id: str = ""
 
 
 Entry = OpenSession | AppendTurn | SaveState | EndSession | AddEffect | ClaimEffect | FinishEffect
@@ -133,13 +137,31 @@ class Journal:
         return sorted(found, key=lambda journal: journal.written_ns)
 
     @staticmethod
-    def of_dead(folder: Path) -> set[Path]:
-        """Journals whose processes are gone: who has adopted them deletes them once they are written."""
-        return {
-            path
-            for path in folder.glob("journal-*.jsonl")
-            if not Path("/proc", path.name.split("-")[1]).exists()
-        }
+    def of_session(folder: Path, session_id: str, without: Container[Path] = frozenset()) -> list[Entry]:
+        """What the journals of a folder hold of one session, oldest journal first.
+
+        A file is emptied once all of it is in the store, so what is missing here is there.
+
+        Args:
+            folder: Where journals are.
+            session_id: Of which session.
+            without: Journals to leave out.
+
+        Raises:
+            OSError: A journal cannot be read.
+        """
+        found: list[tuple[int, list[Entry]]] = []
+        for path in folder.glob("journal-*.jsonl"):
+            if path in without:
+                continue
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            with os.fdopen(descriptor, "rb") as file:
+                written_ns = os.fstat(descriptor).st_mtime_ns
+                found.append((written_ns, _entries_of(file.read(), session_id)))
+        return [entry for _, entries in sorted(found, key=lambda f: f[0]) for entry in entries]
 
     @property
     def empty(self) -> bool:
@@ -188,6 +210,25 @@ class Journal:
         if self.empty:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def _entries_of(data: bytes, session_id: str) -> list[Entry]:
+    # A line without its end was not acknowledged.
+    whole = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+    named = session_id.encode()
+    entries = (_parse(line) for line in whole if named in line)
+    return [e for e in entries if e is not None and session_of(e) == session_id]
+
+
+def session_of(entry: Entry) -> str:
+    """Which session an entry belongs to; empty when its writer did not know."""
+    match entry:
+        case OpenSession():
+            return entry.record.session_id
+        case AddEffect():
+            return entry.effect.session_id
+        case _:
+            return entry.session_id
 
 
 def _parse(line: bytes) -> Entry | None:

@@ -7,17 +7,23 @@
 
 While journalling, writes go straight to the journal, so their order is kept. If the journal cannot be
 written either (the same full disk), they wait in memory, bounded and counted.
+
+Whoever takes a session over needs all that the worker before has acknowledged, also what is only in a
+journal. A dead one's is adopted; one that hangs keeps its lock, so what its journal holds of the session
+is copied before its lease becomes stale. What was loaded is completed from all journals of the machine.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Final, TypeVar, assert_never
+from typing import Final, TypeVar
 
 import structlog
 
 from voicebot.core.errors import SessionStoreError, StaleLeaseError
 from voicebot.session.claims import judge_claim
+from voicebot.session.entries import apply, in_order, with_entries
 from voicebot.session.journal import (
     AddEffect,
     AppendTurn,
@@ -43,6 +49,7 @@ from voicebot.session.store import SessionStore
 WRITE_LIMIT_MS: Final = 35
 READ_LIMIT_MS: Final = 500
 REPLAY_LIMIT_MS: Final = 1000
+ADOPT_LIMIT_MS: Final = 200
 FIRST_RETRY_S: Final = 0.1
 MAX_RETRY_S: Final = 1.0
 
@@ -110,6 +117,7 @@ class JournalledSessionStore:
         """See ``SessionStore``."""
         if lease:  # a takeover: after this the store refuses what the worker before has acknowledged
             await self._adopt_journals()
+            await self._copy(record.session_id)
         await self._write(OpenSession(record=record, lease=lease))
 
     async def append_turn(
@@ -129,9 +137,12 @@ class JournalledSessionStore:
             del self._planned[key]
 
     async def load(self, session_id: str) -> StoredSession | None:
-        """See ``SessionStore``; what a process that died left in its journal is written first."""
+        """See ``SessionStore``; with what waits in a journal of this machine, whoever wrote it."""
         await self._adopt_journals()
-        return await self._read(self._inner.load(session_id))
+        # The journals first: what is written from them meanwhile is then read from the store.
+        waiting = await self._read(self._pending.of_session(session_id))
+        stored = await self._read(self._inner.load(session_id))
+        return await with_entries(stored, session_id, waiting) if waiting else stored
 
     async def recent(
         self,
@@ -148,6 +159,7 @@ class JournalledSessionStore:
         """See ``SessionStore``."""
         added = await self._write(AddEffect(effect=effect))
         if added is None:
+            await self._look_for(effect)
             added = effect.key not in self._planned
         if added:
             self._planned[effect.key] = effect
@@ -166,15 +178,20 @@ class JournalledSessionStore:
         if claim is None:
             claim = self._claim_alone(key, owner, lease)
             if claim.verdict in ("granted", "in_doubt"):
-                await self._pending.put(ClaimEffect(key=key, owner=owner, lease=lease))
+                session = claim.effect.session_id
+                await self._pending.put(
+                    ClaimEffect(key=key, owner=owner, lease=lease, session_id=session)
+                )
         self._planned[key] = claim.effect
         return claim
 
     async def finish_effect(self, key: str, outcome: bytes) -> bool:
         """See ``SessionStore``."""
-        known = await self._write(FinishEffect(key=key, outcome=outcome))
-        planned = self._planned.pop(key, None) is not None
-        return planned if known is None else known
+        planned = self._planned.get(key)
+        session = planned.session_id if planned is not None else ""
+        known = await self._write(FinishEffect(key=key, outcome=outcome, session_id=session))
+        self._planned.pop(key, None)
+        return planned is not None if known is None else known
 
     async def acquire_lease(self, session_id: str, owner: str, ttl_ms: int) -> int | None:
         """See ``SessionStore``."""
@@ -195,20 +212,48 @@ class JournalledSessionStore:
     # ------------------------------------------------------------------ storing
 
     async def _adopt_journals(self) -> None:
-        """Whoever takes a session over needs what the one before has acknowledged."""
         async with self._adopting:
             await self._pending.adopt()
         if self._pending.adopted:
             # Also when another call adopted them: all calls of a dead worker come at the same moment.
+            # The wait is no condition: what is not written by then is read from the journals.
             replay = self._start_replay()
-            await asyncio.wait({replay}, timeout=READ_LIMIT_MS / 1000)
-        await self._pending.wait_for_other_adopters(READ_LIMIT_MS / 1000)
+            await asyncio.wait({replay}, timeout=ADOPT_LIMIT_MS / 1000)
+
+    async def _copy(self, session_id: str) -> None:
+        """Write what the journals of others hold of a session, with the leases of those others.
+
+        They write it too, unless they hang or are dead: every write is harmless when done twice.
+        """
+        entries: list[Entry] = []
+        with contextlib.suppress(SessionStoreError):
+            entries = await self._read(self._pending.of_session(session_id, of_others=True))
+        for entry in in_order(entries):
+            with contextlib.suppress(StaleLeaseError):
+                await self._write(entry)
+
+    async def _look_for(self, effect: Effect) -> None:
+        """Without the store: what the worker before may have planned, begun or done."""
+        if effect.key in self._planned:
+            return
+        session_id = effect.session_id
+        stored, waiting = None, list[Entry]()
+        with contextlib.suppress(SessionStoreError):
+            stored = await self._in_time(self._inner.load(session_id))
+        with contextlib.suppress(SessionStoreError):
+            waiting = await self._read(self._pending.of_session(session_id))
+        unread = StoredSession(record=SessionRecord(session_id=session_id, call_id=""))
+        known = await with_entries(stored or unread, session_id, waiting)
+        effects = known.effects if known is not None else ()
+        begun = {e.key: e for e in effects if e.state != "pending"}
+        if effect.key in begun:
+            self._planned[effect.key] = begun[effect.key]
 
     async def _write(self, entry: Entry) -> bool | None:
         """The store's answer; None when the journal took the entry."""
         if not self.degraded:
             try:
-                return await self._in_time(self._apply(entry))
+                return await self._in_time(apply(self._inner, entry))
             except StaleLeaseError:
                 raise
             except SessionStoreError as error:
@@ -229,30 +274,6 @@ class JournalledSessionStore:
                 return await work
         except TimeoutError:
             raise SessionStoreError("the session store does not answer") from None
-
-    async def _apply(self, entry: Entry) -> bool:
-        """Whether the store knew what this is about, or took it as new."""
-        inner = self._inner
-        match entry:
-            case OpenSession():
-                await inner.open_session(entry.record, lease=entry.lease)
-            case AppendTurn():
-                await inner.append_turn(entry.session_id, entry.turn, entry.record, lease=entry.lease)
-            case SaveState():
-                await inner.save_state(
-                    entry.session_id, entry.state, version=entry.version, lease=entry.lease
-                )
-            case EndSession():
-                await inner.end_session(entry.session_id, entry.ending, lease=entry.lease)
-            case AddEffect():
-                return await inner.add_effect(entry.effect)
-            case ClaimEffect():
-                await inner.claim_effect(entry.key, entry.owner, lease=entry.lease)
-            case FinishEffect():
-                return await inner.finish_effect(entry.key, entry.outcome)
-            case _:
-                assert_never(entry)
-        return True
 
     async def _start_inner(self) -> None:
         await self._inner.start()
@@ -307,7 +328,7 @@ class JournalledSessionStore:
     async def _replay_one(self, entry: Entry) -> None:
         try:
             async with asyncio.timeout(REPLAY_LIMIT_MS / 1000):
-                await self._apply(entry)
+                await apply(self._inner, entry)
         except StaleLeaseError:
             self.statistics.stale_writes += 1
         except TimeoutError:

@@ -20,9 +20,16 @@ from voicebot.session.stored_text import clean_session, clean_text, clean_turn
 
 
 class MemorySessionStore:
-    """``SessionStore`` in memory; it forgets everything at the end of the process."""
+    """``SessionStore`` in memory; it forgets everything at the end of the process.
 
-    def __init__(self, clock_ms: Callable[[], int] = boot_ms) -> None:
+    Args:
+        clock_ms: Clock of the leases.
+        holding: A session that it knows from the beginning.
+    """
+
+    def __init__(
+        self, clock_ms: Callable[[], int] = boot_ms, *, holding: StoredSession | None = None
+    ) -> None:
         self._clock_ms = clock_ms
         self._holders: dict[str, tuple[str, int, int]] = {}
         self._sessions: dict[str, SessionRecord] = {}
@@ -30,6 +37,8 @@ class MemorySessionStore:
         self._states: dict[str, tuple[int, bytes]] = {}
         self._leases: dict[str, int] = {}
         self._effects: dict[str, Effect] = {}
+        if holding is not None:
+            self._hold(holding)
 
     async def start(self) -> None:
         """See ``SessionStore``."""
@@ -177,6 +186,14 @@ class MemorySessionStore:
             sessions=tuple(r.session_id for r in gone),
             recordings=tuple(r.recording for r in gone if r.recording),
         )
+
+    def _hold(self, stored: StoredSession) -> None:
+        session_id = stored.record.session_id
+        self._sessions[session_id] = stored.record
+        self._turns[session_id] = dict(stored.turns)
+        self._states[session_id] = (stored.state_version, stored.state)
+        self._leases[session_id] = stored.lease
+        self._effects = {effect.key: effect for effect in stored.effects}
 
     def _fence(self, session_id: str, lease: int) -> None:
         newest = self._leases.get(session_id, 0)

@@ -12,11 +12,10 @@ from typing import Final, TypeVar
 import structlog
 
 from voicebot.core.errors import SessionStoreError
-from voicebot.session.journal import Entry, Journal
+from voicebot.session.journal import Entry, Journal, session_of
 
 JOURNAL_LIMIT_MS: Final = 10
 MAX_IN_MEMORY: Final = 10_000
-ADOPTERS_LOOK_S: Final = 0.01
 
 T = TypeVar("T")
 
@@ -83,15 +82,22 @@ class PendingWrites:
         except OSError as error:
             structlog.get_logger().error("session_journal_failed", error=str(error))
 
-    async def wait_for_other_adopters(self, limit_s: float) -> None:
-        """While another process writes what a dead one left: the calls of that one may go to several."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + limit_s
-        while loop.time() < until_s:
-            of_dead = await self._on_thread(lambda: Journal.of_dead(self._folder))
-            if of_dead.issubset(journal.path for journal in self._journals):
-                return
-            await asyncio.sleep(ADOPTERS_LOOK_S)
+    async def of_session(self, session_id: str, *, of_others: bool = False) -> list[Entry]:
+        """What waits of a session, here or in the journal of any process, dead, alive or hung.
+
+        Args:
+            session_id: Of which session.
+            of_others: Leave out what is in our own journals and in memory.
+        """
+        own = {journal.path for journal in self._journals} if of_others else set()
+        try:
+            entries = await self._on_thread(lambda: Journal.of_session(self._folder, session_id, own))
+        except OSError as error:
+            structlog.get_logger().error("session_journal_failed", error=str(error))
+            entries = []
+        if of_others:
+            return entries
+        return entries + [e for e in self._in_memory if session_of(e) == session_id]
 
     async def put(self, entry: Entry) -> None:
         """Append; returns once it is in the file, or after 10 ms."""

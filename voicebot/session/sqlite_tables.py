@@ -1,5 +1,6 @@
 """The tables of the SQLite store and what is done to them; called on the store's own threads only."""
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -87,7 +88,10 @@ def open_database(path: Path, *, busy_ms: int) -> sqlite3.Connection:
         SessionStoreError: The file is no database of ours, or cannot be opened.
     """
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        # Only a new file: closing any descriptor of an open database lets go of all locks that this
+        # process has on it. Another one that closes it then believes to be the last: it deletes the log.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         database = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
     except (OSError, sqlite3.Error) as error:
         raise SessionStoreError(f"{path}: {error}") from error

@@ -1,5 +1,6 @@
 """The calls of an edge that died: nobody will ever say how they ended, so the supervisor does."""
 
+import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class DeadEdgeRecords:
     Args:
         store: Opened for each use and closed again: edges die seldom.
         records: Where the call records go.
+        broke_off: Told the call id of each call that is closed; may block.
         wall_clock_s: Time of day.
     """
 
@@ -33,10 +35,12 @@ class DeadEdgeRecords:
         self,
         store: Callable[[], SessionStore],
         records: CallDetailLog,
+        broke_off: Callable[[str], object] = lambda _call_id: None,
         wall_clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._open_store = store
         self._records = records
+        self._broke_off = broke_off
         self._wall_clock_s = wall_clock_s
 
     async def close(self, edges: tuple[str, ...]) -> int:
@@ -89,6 +93,10 @@ class DeadEdgeRecords:
                 workers=stored.lease + 1,
             )
         )
+        try:
+            await asyncio.to_thread(self._broke_off, session.call_id)
+        except SessionStoreError as error:  # the other calls are closed all the same
+            get_logger().error("callback_not_recorded", call_id=session.call_id, error=str(error))
         get_logger().warning("call_closed", call_id=session.call_id, reason=EDGE_DIED)
 
 

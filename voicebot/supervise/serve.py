@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from voicebot.config.settings import Settings
 from voicebot.core.errors import ConfigError
+from voicebot.handoff.callback_store import CallbackStore
 from voicebot.session.call_detail_record import CallDetailLog
 from voicebot.session.open_store import session_store
 from voicebot.supervise.child import Child
@@ -112,6 +113,7 @@ class Supervisor:
         self._records = DeadEdgeRecords(
             lambda: session_store(settings.store.url, settings.data_dir),
             CallDetailLog(settings.data_dir),
+            lambda call_id: CallbackStore(settings.data_dir).broke_off(call_id),
         )
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()

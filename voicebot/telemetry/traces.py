@@ -5,7 +5,7 @@ whoever has a call record can look its trace up.
 """
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from voicebot.config.settings import TraceSettings
 from voicebot.core.errors import ConfigError
@@ -13,6 +13,9 @@ from voicebot.core.errors import ConfigError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
+
+EXPORT_LIMIT_S: Final = 2
+"""How long a collector that is away is tried again, also when the worker ends; then spans are lost."""
 
 
 def trace_id_of(session_id: str) -> int:
@@ -68,7 +71,7 @@ def open_tracing(settings: TraceSettings, *, exporter: Any = None) -> SessionTra
                 OTLPSpanExporter,
             )
 
-            exporter = OTLPSpanExporter(endpoint=settings.endpoint)
+            exporter = OTLPSpanExporter(endpoint=settings.endpoint, timeout=EXPORT_LIMIT_S)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"traces need the extra otel (uv sync --extra otel): {error.name} is missing",

@@ -575,7 +575,7 @@ class CallCore:
             return expected
         settings = self._settings
         words = (*expected.phrases, *settings.interrupt_words, *settings.backchannel_words)
-        return replace(expected, phrases=tuple(dict.fromkeys(words)))
+        return replace(expected, phrases=tuple(dict.fromkeys(words)), likely=settings.interrupt_words)
 
     def _overlap(self) -> Overlap:
         return Overlap(

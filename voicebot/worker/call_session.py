@@ -58,6 +58,7 @@ from voicebot.worker.effects import (
     ToEdge,
     TurnMeasured,
 )
+from voicebot.worker.ordered_writes import OrderedWrites
 
 LEG_AUDIO_BYTES: Final = 16_000
 STORE_LIMIT_S: Final = 0.05  # a slow disk must not be heard; the store's own journal keeps the turn
@@ -188,6 +189,7 @@ class CallSession:
         self._started_ms = 0.0
         self._end: EndCall | None = None
         self._replaced = False
+        self._writes = OrderedWrites(STORE_LIMIT_S, self._not_written)
         self._log = get_logger()
 
     @property
@@ -213,6 +215,7 @@ class CallSession:
             end = self._end or EndCall("taken over" if self._replaced else WORKER_STOPPED, None)
             self._watch.ended(end.reason)
             self._meter.line(self._core.echo_return_loss_db)
+            await self._writes.settled()
             if await self._journal.ended(end.reason, end.stop):
                 self._watch.closed()
 
@@ -320,9 +323,9 @@ class CallSession:
                     self._forget_ahead()
                     at_ms = int(self._clock_ms() - self._started_ms)
                     self._watch.said(effect.turn, at_ms)
-                    await self._store(self._journal.turn(effect.turn, at_ms))
+                    await self._write(self._journal.turn(effect.turn, at_ms))
                 case SaveState():
-                    await self._store(self._journal.state(effect))
+                    await self._write(self._journal.state(effect))
                 case TurnMeasured():
                     await self._measured(effect)
                 case BudgetOverspent(stage=stage, action=action):
@@ -414,15 +417,17 @@ class CallSession:
         self._replaced = True
         await self._link.abort()
 
-    async def _store(self, write: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(STORE_LIMIT_S):
-                await write
-        except StaleLeaseError:
-            await self._fall_silent()
-        except (TimeoutError, SessionStoreError) as error:
+    async def _write(self, write: Coroutine[None, None, None]) -> None:
+        if not await self._writes.put(write):
             metrics.STORE_LATE.inc()
-            self._log.error("not_stored_in_time", error=repr(error))
+            self._log.error("not_stored_in_time", limit_s=STORE_LIMIT_S)
+
+    async def _not_written(self, error: SessionStoreError) -> None:
+        if isinstance(error, StaleLeaseError):
+            await self._fall_silent()
+            return
+        metrics.STORE_LATE.inc()
+        self._log.error("not_stored", error=str(error))
 
     async def _measured(self, turn: TurnMeasured) -> None:
         self._log.info(
@@ -441,7 +446,7 @@ class CallSession:
             speculation=turn.speculation,
             overspent=turn.overspent,
         )
-        await self._journal.measured(turn)
+        await self._write(self._journal.measured(turn))
 
 
 class _Deaf:

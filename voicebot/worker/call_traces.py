@@ -28,7 +28,7 @@ class CallTraces:
     def __init__(self, tracing: SessionTracing, wall_ns: Callable[[], int] = time.time_ns) -> None:
         self._tracing = tracing
         self._wall_ns = wall_ns
-        self._began_ns = 0
+        self._answered_ns = 0
         self._call: Any = None
 
     def see(self, thing: object) -> None:
@@ -46,8 +46,10 @@ class CallTraces:
                 pass
 
     def _started(self, start: Start) -> None:
-        self._began_ns = self._wall_ns()
-        self._call = self._tracing.start_root("call", start.session_id, at_ns=self._began_ns)
+        now_ns = self._wall_ns()
+        # Hops count from the answer, whoever had the call then; our span of the call begins with us.
+        self._answered_ns = now_ns - (start.resume.talk_ms * 1_000_000 if start.resume else 0)
+        self._call = self._tracing.start_root("call", start.session_id, at_ns=now_ns)
         self._call.set_attributes(
             {
                 "voicebot.call_id": start.call_id,
@@ -84,5 +86,5 @@ class CallTraces:
             stage.end(self._at_ns(max(from_ms, to_ms)))
         span.end(self._at_ns(max(ms for _, ms in reached)))
 
-    def _at_ns(self, since_start_ms: float) -> int:
-        return self._began_ns + int(since_start_ms * 1e6)
+    def _at_ns(self, since_answer_ms: float) -> int:
+        return self._answered_ns + int(since_answer_ms * 1e6)

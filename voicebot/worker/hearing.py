@@ -100,7 +100,7 @@ class InlineEars:
 
     def recognise(self, expectation: Expectation) -> "InlineTurn":
         """Begin a turn."""
-        return InlineTurn(self._factory.start(grammar_for(expectation)))
+        return InlineTurn(self._factory.start(grammar_for(expectation), expectation.kind))
 
 
 class InlineTurn:
