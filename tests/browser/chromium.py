@@ -5,8 +5,10 @@ import base64
 import contextlib
 import itertools
 import json
+import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import websockets
@@ -117,6 +119,8 @@ async def chromium(profile, *, microphone=None):
         "--use-fake-device-for-media-stream",
         "--autoplay-policy=no-user-gesture-required",
     ]
+    # A short path, because its socket is in it; what it leaves there goes with the folder.
+    left = tempfile.mkdtemp(prefix="chromium")
     if microphone is not None:
         arguments.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
     process = await asyncio.create_subprocess_exec(
@@ -126,6 +130,10 @@ async def chromium(profile, *, microphone=None):
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
+        env={
+            **os.environ,
+            "TMPDIR": str(Path(profile).parent),
+        },  # what it leaves goes with the test's folder
     )
     port_file = Path(profile) / "DevToolsActivePort"
     try:
@@ -155,3 +163,4 @@ async def chromium(profile, *, microphone=None):
             process.kill()
             await process.wait()
         process._transport.close()
+        shutil.rmtree(left, ignore_errors=True)

@@ -12,7 +12,6 @@
     │   └── LanguageModelError
     ├── SessionStoreError      the durable record
     │   └── StaleLeaseError    another worker has taken the session over
-    ├── HandoffError           a transfer that did not reach a person
     └── OverloadError          no capacity: the caller is told, others are not slowed down
 
 Each class carries a stable ``code`` for logs, metrics and tests. An end of file never raises one of
@@ -121,12 +120,6 @@ class StaleLeaseError(SessionStoreError):
     """The writer's lease is older than one that was seen: it was replaced and must fall silent."""
 
     code = "stale_lease"
-
-
-class HandoffError(VoicebotError):
-    """A transfer ended without a person."""
-
-    code = "handoff_error"
 
 
 class OverloadError(VoicebotError):
