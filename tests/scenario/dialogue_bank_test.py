@@ -325,3 +325,15 @@ flows: { main: [ { say: "Hello", hangup: done } ] }
     facts = msgspec.structs.replace(FACTS, called=called)
     opened = open_conversation(load_dialplan(text), facts)
     assert isinstance(opened, NoRoute) == (flow is None)
+
+
+def test_the_universal_key_reaches_a_person_where_digits_are_wanted():
+    """Eight digits are asked for: "0" is one of them until nothing follows."""
+    call = open_call()
+    call.press("1")
+    call.press("0")
+    assert [t.reason for t in call.transfers] == ["asked"]
+    call = open_call()
+    call.press("1")
+    call.press("01234567")
+    assert call.transfers == []

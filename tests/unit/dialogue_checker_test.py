@@ -185,6 +185,7 @@ DEFECTS = [
     ("tool address", "https://crm.example/exists", "crm.example/exists", "exists: {", "no http or https"),
     ("sends nothing known", "send: [account], returns", "send: [acount], returns", "send: [acount]", "nothing is called 'acount'"),
     ("route never reached", 'to: ["shop"]', 'to: ["shop", "*"]', '- match: { to: ["+44', "never reached"),
+    ("trunk by a name", 'to: ["shop"] }', 'to: ["shop"], trunk: carrier }', "carrier", "no address or network"),
     ("route twice", '"+442012340000"', '"shop"', None, "belongs to an earlier route"),
     ("queue address", "sip:2000@pbx.example", "2000", "general: {", "no SIP address"),
     ("premium queue", "sip:2000@pbx.example", "sip:+19005550123@pbx.example", "general: {", "a premium number"),

@@ -145,3 +145,36 @@ def test_a_failing_plan_test_says_what_was_said():
     )
     (result,) = run_plan_tests(load_dialplan(text))
     assert result.problem == "expected the bot to say 'Good morning', it said 'Hello'"
+
+
+ROUTES = """
+version: 1
+name: t
+routes:
+  - match: { trunk: ["10.1.0.0/16", "media-streams"], headers: { X-Brand: "red" } }
+    flow: red
+  - match: { trunk: "10.1.2.3" }
+    flow: one
+  - match: { from: ["+44 20 7123 4567"], to: "shop" }
+    flow: known
+flows:
+  red: [ { hangup: red } ]
+  one: [ { hangup: one } ]
+  known: [ { hangup: known } ]
+tests:
+  - { name: red, trunk: "10.1.9.9", headers: { x-brand: "red" }, turns: [ { ends: red } ] }
+  - { name: carrier, trunk: media-streams, headers: { X-Brand: "red" }, turns: [ { ends: red } ] }
+  - { name: address, trunk: "10.1.2.3", turns: [ { ends: one } ] }
+  - { name: caller, to: "shop", caller: "+442071234567", trunk: "10.1.9.9", turns: [ { ends: known } ] }
+"""
+
+
+def test_routes_by_trunk_header_and_caller():
+    assert [(r.name, r.problem) for r in run_plan_tests(load_dialplan(ROUTES))] == [
+        (name, "") for name in ("red", "carrier", "address", "caller")
+    ]
+
+
+def test_a_call_that_no_route_takes_is_named():
+    own = ROUTES.replace('trunk: "10.1.9.9", headers: { x-brand: "red" }', 'trunk: "10.2.0.1"', 1)
+    assert run_plan_tests(load_dialplan(own))[0].problem.startswith("no route")

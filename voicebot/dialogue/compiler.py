@@ -20,6 +20,7 @@ from voicebot.dialogue.model_steps import (
     Step,
 )
 from voicebot.dialogue.rendering import speech_locale
+from voicebot.dialogue.routes import MEDIA_STREAMS, is_trunk_name
 
 RETURN = "<handoff return>"
 CALLBACK_DECLINED = "call back declined"
@@ -94,6 +95,12 @@ class _Compiler(RingBackCompiler):
         self._ring_back()
         for index, route in enumerate(source.routes):
             self._known(route.flow, source.flows, "flow", ("routes", index, "flow"))
+            for number, trunk in enumerate(route.match.trunk or ()):
+                if not is_trunk_name(trunk):
+                    self._problem(
+                        ("routes", index, "match", "trunk", number),
+                        f"{trunk!r} is no address or network, as 10.1.0.0/16, and not {MEDIA_STREAMS}",
+                    )
         for name, tool in source.tools.items():
             self._tool(name, tool)
         for name, queue in source.queues.items():

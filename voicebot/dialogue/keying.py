@@ -94,6 +94,11 @@ class Keying(Filling):
         op = self._op()
         assert isinstance(op, program.CollectSlot)
         value = keyed_answer(rules, digits, self._today) or ""
+        if digits in self._plan.global_keys and not (value and complete(rules, value)):
+            intent = self._plan.global_keys[digits]  # "0" alone where eight digits are wanted
+            self._record(digits, by="dtmf", intent=intent)
+            self._do_global(intent)
+            return
         self._record(digits, by="dtmf", value=value)
         if not value or not complete(rules, value):
             self._no_match()

@@ -31,7 +31,10 @@ from voicebot.dialogue.model_types import (
 
 
 class RouteMatch(Model):
-    """Every key given must match; a list means any of it."""
+    """Every key given must match; a list means any of it.
+
+    ``trunk`` is an address or network that the call comes from, or ``media-streams``.
+    """
 
     to: Annotated[list[str], BeforeValidator(as_list), OneOrMany()] | None = None
     from_: Annotated[list[str], BeforeValidator(as_list), OneOrMany()] | None = Field(None, alias="from")
@@ -302,6 +305,8 @@ class PlanTest(Model):
     at: str = "2026-11-23T10:00"
     to: str | None = None
     caller: str = "+442071234567"
+    trunk: str = ""
+    headers: dict[str, str] = Field(default_factory=dict)
     stub: dict[Name, JsonValue] = Field(default_factory=dict)
     turns: list[TestTurn]
 

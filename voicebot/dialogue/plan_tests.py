@@ -59,6 +59,8 @@ def run_plan_test(plan: CompiledDialplan, test: PlanTest) -> TestResult:
         session_id="test",
         called=test.to or first,
         caller=test.caller,
+        trunk=test.trunk,
+        headers=test.headers,
         now=moment if moment.tzinfo else moment.replace(tzinfo=plan.timezone),
     )
     conversation = open_conversation(plan, facts)

@@ -13,6 +13,7 @@ WaitKind = Literal["menu", "slot", "tool", "validate", "handoff", "transfer", "r
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about a call when it comes in; ``now`` is the wall clock at the answer.
 
+    ``trunk`` is the address that the call came from, or ``media-streams`` where a carrier sends it so.
     ``callback`` is the queue in which the caller had waited, when it is us who called.
     """
 

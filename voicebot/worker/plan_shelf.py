@@ -67,7 +67,7 @@ class PlanInUse:
             session_id=start.session_id,
             caller=start.caller,
             called=start.called,
-            trunk=start.trunk,
+            trunk=start.trunk or start.source_address,
             headers=start.headers,
             now=self.now(),
             callback=start.originated.queue if start.originated is not None else "",
