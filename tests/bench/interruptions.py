@@ -49,6 +49,7 @@ from voicebot.dialogue.manner import PLAIN
 from voicebot.link.messages import Clear, Pause, Start, Unpause
 from voicebot.tts.build import build_renderer
 from voicebot.turn.voice_activity import VoiceActivity
+from voicebot.turn.voice_fall import VoiceFall
 from voicebot.worker.call_core import CallCore
 from voicebot.worker.effects import ToEdge
 from voicebot.worker.hearing import InlineEars
@@ -57,6 +58,7 @@ from voicebot.worker.virtual_call import VirtualCall, VirtualEngines
 
 TICK = 160
 IMAGE = Path("docs/images/turn-resume.svg")
+NEAR_IMAGE = Path("docs/images/turn-near.svg")
 KINDS = ("interrupt", "talk", "backchannel", "burst", "tones", "babble", "nothing")
 HONOURED = ("interrupt", "talk")
 WORDS = {"interrupt": ("stop", "no"), "backchannel": ("right", "yes")}
@@ -334,6 +336,55 @@ def plot(seen: list[Seen], path: Path) -> None:
     print(f"plot: {path}")
 
 
+def loudness(sounds: list[np.ndarray], shift_db: float) -> list[float]:
+    """The loudest 100 ms of each, dBov, as the listener measures it."""
+    found = []
+    for sound in sounds:
+        fall, levels = VoiceFall(), []
+        louder = np.clip(sound * 10 ** (shift_db / 20), -32768, 32767)
+        for at in range(0, louder.size - TICK + 1, TICK):
+            fall.add(np.rint(louder[at : at + TICK]).astype(np.int16))
+            levels.append(fall.loudness_dbov)
+        found.append(max(levels))
+    return sorted(found)
+
+
+def plot_near(data: Path, split: str, path: Path) -> None:
+    """How loud callers and others in the room are: where a voice begins to count."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    made = cases(data, split, 60, ("interrupt", "talk", "babble"))
+    sounds = {
+        kind: [c.sound for c in made if c.kind == kind] for kind in ("interrupt", "talk", "babble")
+    }
+    curves = [
+        ("interrupt", 0.0, "words, active level -24 dBov"),
+        ("talk", 0.0, "sentences, -24 dBov"),
+        ("interrupt", -10.0, "words, -34 dBov"),
+        ("talk", -10.0, "sentences, -34 dBov"),
+        ("babble", 0.0, "six voices, -42 dBov"),
+        ("babble", 6.0, "six voices, -36 dBov"),
+    ]
+    figure, axes = plt.subplots(figsize=(6.5, 3.8))
+    for kind, shift_db, label in curves:
+        levels = loudness(sounds[kind], shift_db)
+        axes.step(
+            levels, [100 * (n + 1) / len(levels) for n in range(len(levels))], where="post", label=label
+        )
+    default = TurnSettings().barge_in_near_dbov
+    axes.axvline(default, color="black", linestyle="--", label="turn.barge_in_near_dbov")
+    axes.set_xlabel("loudest 100 ms, dBov")
+    axes.set_ylabel("at most so loud, %")
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    print(f"plot: {path}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the recordings' tar files")
@@ -355,6 +406,7 @@ def main() -> int:
                 options.keep.write_text(json.dumps([asdict(s) for s in seen]))
     if options.plots:
         plot(seen, IMAGE)
+        plot_near(options.data, options.split, NEAR_IMAGE)
     for wrong in [s for s in seen if not s.right][:60]:
         print("wrong:", wrong)
     table = [row("machine", machine(), ""), *rows(seen)]

@@ -297,6 +297,8 @@ def plot(strata: dict[str, list[Turn]], path: Path) -> None:
         ("words", "hold_complete_ms", [0, 40, 80, 120, 160, 200, 300]),
         ("words", "stable_partial_ms", [0, 40, 70, 100, 150, 200]),
         ("words", "min_onset_ms", [0, 60, 90, 120, 160, 200]),
+        ("words", "speech_probability", [0.35, 0.4, 0.5, 0.6, 0.7, 0.8]),
+        ("words", "speech_start_windows", [1, 2, 3, 4]),
         ("words", "silence_probability", [0.1, 0.2, 0.3, 0.35, 0.4, 0.5]),
         ("orders", "hold_understood_ms", [100, 200, 300, 400, 500, 600, 700, 800, 1000]),
         ("sentences", "hold_open_ms", [400, 500, 600, 700, 800, 1000]),

@@ -457,7 +457,7 @@ class TurnSettings(_Section):
     )
     stable_partial_ms: int = Field(100, ge=0, description="unchanged for this long means stable")
     stable_silent_ms: int = Field(
-        100,
+        40,
         ge=0,
         description="the same for words that the recogniser gave only once the caller was silent: no"
         " sound can change them any more",
