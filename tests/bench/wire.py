@@ -1,6 +1,6 @@
 """What a caller gets, measured at the wire: answer, greeting, pacing, response onset, barge-in, CPU.
 
-    python -m tests.bench.wire [--quick] [--engine stub|real] [--only calls onset barge-in]
+    python -m tests.bench.wire [--quick] [--engine stub|real] [--only calls onset at-once barge-in] [--data FOLDER]
 
 Real SIP and RTP on loopback between the bot (`voicebot serve`) and the independent harness. The stub
 engines are fakes: a recogniser that knows the answer once the caller has said it, and a tone. A run in
@@ -9,8 +9,10 @@ which the harness itself sent late (p99 > 5 ms) is void and says so.
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import os
+import random
 import tempfile
 import time
 from pathlib import Path
@@ -18,9 +20,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sip_test_harness import Caller, CallerOptions
+from sip_test_harness import Caller, CallerOptions, read_wav
+from sip_test_harness.asr_corpus import Corpus
+from sip_test_harness.errors import CallEndedError, WaitTimeoutError
 from sip_test_harness.pacer import realtime_section
+from tests.bench.echo import at_level
 from tests.bench.rows import at_most, machine, percentile, row, write
+from tests.bench.speculation import PLAN, WORDS, last_audible
 from tests.loopback.bot_program import ROOT, running_bot
 from voicebot.config.settings import TurnSettings
 from voicebot.turn.voice_activity import VoiceActivity
@@ -30,7 +36,9 @@ SPEECH = sorted((ROOT / "tests/data/speech").glob("*.flac"))
 STUB = {"asr__engine": "fake", "tts__engine": "tone", "recording__enabled": "true"}
 MAX_TURN_S = 4.0
 BARGE_IN_AFTER_S = (1.0, 2.5, 3.5, 4.5)
-PARTS = ("calls", "onset", "barge-in")
+PARTS = ("calls", "onset", "at-once", "barge-in")
+AT_ONCE = 4
+AT_ONCE_APART_S = 0.9
 STOP_LIMITS_MS = (("p50", 0.5, 160), ("p95", 0.95, 300))
 SETTLED_S = 1.0
 SETTLED_SHARE = 0.15  # of a core
@@ -133,6 +141,16 @@ async def onset_call(bot, clips):
         return call.measures()
 
 
+async def calls_at_once(bot, clips):
+    """Onset calls at the same time, begun a little apart so that not all speak in the same instant."""
+
+    async def one(number):
+        await asyncio.sleep(number * AT_ONCE_APART_S)
+        return await onset_call(bot, clips)
+
+    return await asyncio.gather(*(one(number) for number in range(AT_ONCE)))
+
+
 async def barge_in_call(bot, samples, after_s):
     """Speaks so long into the greeting: until about 2 s nobody knows whether the line has an echo."""
     async with Caller(bot.uri, CallerOptions(limit_s=60)) as call:
@@ -164,6 +182,8 @@ async def stub_rows(quick, parts):
                     void += voided([measures])
                 rows += shown(onset_rows("stub engines, human speech", turns, void, target="1"))
                 rows += shown(stage_rows(bot.events("turn")))
+            if "at-once" in parts:
+                rows += shown(at_once_rows("stub engines", await calls_at_once(bot, clips), target="1"))
         if "barge-in" in parts:
             settings = {**STUB, "tts__engine": "flite"}
             async with running_bot(folder, **settings, asr__fake_script=heard) as bot:
@@ -235,8 +255,10 @@ def pacing_rows(measured, cpu_s, seconds):
 
 def onset_rows(name, turns, void, *, target):
     """Onsets of the turns that were answered, and how many were answered before they were over."""
-    onsets = [t.response_onset_ms for t in turns if t.response_onset_ms is not None]
+    onsets = [t.response_onset_ms for t in turns if t.response_onset_ms is not None and not t.cut_off]
     note = f"n={len(onsets)}{'; VOID: ' + void[0] if void else ''}"
+    if not onsets:
+        return []
     middle, high = percentile(onsets, 0.5), percentile(onsets, 0.95)
     cut_off = sum(t.cut_off for t in turns)
     return [
@@ -245,6 +267,12 @@ def onset_rows(name, turns, void, *, target):
         at_most(f"response onset max, {name}", max(onsets), "ms", 1200, target=target),
         row(f"turns answered before their end, {name}", cut_off, "turns", note=f"n={len(turns)}"),
     ]
+
+
+def at_once_rows(name, measured, *, target):
+    """Onsets of all calls together."""
+    turns = [turn for measures in measured for turn in measures.turns]
+    return onset_rows(f"{name}, {len(measured)} calls at once", turns, voided(measured), target=target)
 
 
 def stage_rows(events):
@@ -282,28 +310,61 @@ def stop_rows(name, turns, void, *, target):
     ]
 
 
-async def real_rows(quick):
-    from sip_test_harness import read_wav
+def answers(data, count):
+    """Words of a menu by test speakers, each up to its last audible block; without a folder one that is here."""
+    if data is None:
+        return [("balance", read_wav(ROOT / "tests/data/caller/balance.wav"))] * count
+    clips = [c for c in Corpus(data, "test").words() if c.text in WORDS]
+    random.Random(5).shuffle(clips)
+    found = []
+    for clip_ in clips[:count]:
+        samples = at_level(clip_.audio, -22.0)
+        found.append((clip_.text, samples[: last_audible(samples)]))
+    return found
 
-    turns = [read_wav(p) for p in sorted((ROOT / "tests/data/caller").glob("opening_hours*.wav"))]
-    turns = turns or [read_wav(ROOT / "tests/data/caller/balance.wav")]
-    said, void = [], []
+
+async def answer_call(uri, samples):
+    """A call that answers the first question with one word."""
+    async with Caller(uri, CallerOptions(limit_s=40)) as call:
+        await call.invite()
+        await call.wait_bot_silent(900)
+        await call.say(samples)
+        with contextlib.suppress(CallEndedError, WaitTimeoutError):
+            await call.wait_bot_audible(6)
+            await call.wait_bot_silent(300)
+        return call.measures()
+
+
+async def heard_first(bot, measures):
+    """The first words of the caller as the record of the call has them."""
+    record = await bot.record_of(measures.call_id, limit_s=15)
+    return next((line["text"] for line in record.get("transcript", ()) if line["who"] == "caller"), "")
+
+
+async def real_rows(quick, data):
+    """Words that were rightly heard: one call after the other, then four at once."""
+    told = answers(data, 8 if quick else 36)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        async with running_bot(folder) as bot:
+        plan = Path(folder) / "plan.yaml"
+        plan.write_text(PLAN)
+        async with running_bot(folder, **({} if data is None else {"dialplan": plan})) as bot:
             await settled(bot)
-            for _ in range(4 if quick else 12):
-                for samples in turns:
-                    async with Caller(bot.uri, CallerOptions(limit_s=40)) as call:
-                        await call.invite()
-                        await call.wait_bot_silent(900)
-                        await call.say(samples)
-                        await call.wait_bot_audible(6)
-                        await call.wait_bot_silent(300)
-                        measures = call.measures()
-                    said += measures.turns
-                    void += voided([measures])
-            stages = stage_rows(bot.events("turn"))
-    return onset_rows("real engines, menu words", said, void, target="2") + stages
+            uri = bot.uri if data is None else bot.uri.replace("bank@", "words@")
+            for at_once in (1, AT_ONCE):
+                turns, void = [], []
+                for at in range(0, len(told), at_once):
+                    group = told[at : at + at_once]
+                    measured = await asyncio.gather(*(answer_call(uri, s) for _, s in group))
+                    void += voided(measured)
+                    for (text, _), measures in zip(group, measured, strict=True):
+                        turns += measures.turns if await heard_first(bot, measures) == text else []
+                name = f"real engines, {len(turns)} of {len(told)} words rightly heard"
+                name += f", {at_once} calls at once" if at_once > 1 else ""
+                if turns:
+                    rows += shown(onset_rows(name, turns, void, target="2"))
+            rows += stage_rows(bot.events("turn"))
+    return rows
 
 
 def main():
@@ -311,12 +372,15 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls")
     parser.add_argument("--engine", choices=["stub", "real", "both"], default="both")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="of the stub's part")
+    parser.add_argument(
+        "--data", type=Path, help="folder of the recordings' tar files: words of many speakers (real)"
+    )
     options = parser.parse_args()
     rows = [row("machine", machine(), "")]
     if options.engine != "real":
         rows += asyncio.run(stub_rows(options.quick, options.only))
     if options.engine != "stub":
-        rows += asyncio.run(real_rows(options.quick))
+        rows += asyncio.run(real_rows(options.quick, options.data))
     write("wire", rows)
 
 
