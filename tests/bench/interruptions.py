@@ -49,7 +49,7 @@ from voicebot.dialogue.manner import PLAIN
 from voicebot.link.messages import Clear, Pause, Start, Unpause
 from voicebot.tts.build import build_renderer
 from voicebot.turn.voice_activity import VoiceActivity
-from voicebot.turn.voice_fall import VoiceFall
+from voicebot.turn.voice_history import VoiceHistory
 from voicebot.worker.call_core import CallCore
 from voicebot.worker.effects import ToEdge
 from voicebot.worker.hearing import InlineEars
@@ -340,11 +340,11 @@ def loudness(sounds: list[np.ndarray], shift_db: float) -> list[float]:
     """The loudest 100 ms of each, dBov, as the listener measures it."""
     found = []
     for sound in sounds:
-        fall, levels = VoiceFall(), []
+        history, levels = VoiceHistory(), []
         louder = np.clip(sound * 10 ** (shift_db / 20), -32768, 32767)
         for at in range(0, louder.size - TICK + 1, TICK):
-            fall.add(np.rint(louder[at : at + TICK]).astype(np.int16))
-            levels.append(fall.loudness_dbov)
+            history.add(np.rint(louder[at : at + TICK]).astype(np.int16))
+            levels.append(history.loudness_dbov)
         found.append(max(levels))
     return sorted(found)
 
