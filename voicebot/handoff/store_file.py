@@ -36,7 +36,7 @@ class HandoffFile:
         self._path = folder / FILE_NAME
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._connection() as db:
+            with self._connection(CREATION_LIMIT_S) as db:
                 enter_write_ahead_log(db, limit_s=CREATION_LIMIT_S)
                 db.executescript(self.tables)
                 db.execute("BEGIN IMMEDIATE")  # else two see that a column is missing, and both add it
@@ -49,9 +49,9 @@ class HandoffFile:
             raise SessionStoreError(f"handoffs: {error}") from error
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
         try:
-            db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)
+            db = sqlite3.connect(self._path, timeout=wait_s)
         except sqlite3.Error as error:
             raise SessionStoreError(f"handoffs: {error}") from error
         try:
