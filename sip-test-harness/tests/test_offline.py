@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sip_test_harness.commands.network import impair
+from sip_test_harness.errors import UsageError
 from sip_test_harness.offline import impaired_packets, sent_packets, write_impaired
 from sip_test_harness.profile import load_profile, parse_profile
 from sip_test_harness.recorded_caller import RecordedCaller, read_recordings
 from sip_test_harness.sweep import Cell, profile_of
+from sip_test_harness.wav_file import write_wav
 
 SIPP_CAPTURES = Path("/usr/share/sip-tester")
 
@@ -62,3 +65,16 @@ def test_sipps_own_captures_are_read():
     assert 6.9 < speech.duration_s < 7.5
     (star,) = read_recordings(SIPP_CAPTURES / "dtmf_2833_star.pcap")
     assert [key for _, key in star.keys] == ["*"]
+
+
+def test_impairing_a_recording_with_redacted_keys_asks_for_those_of_a_test_account(tmp_path):
+    """The command says so in a sentence; with the keys it writes them."""
+    wav = tmp_path / "call.wav"
+    write_wav(wav, np.zeros(8000, np.int16))
+    wav.with_suffix(".json").write_text('{"events": [{"at_ms": 200, "name": "dtmf:redacted"}]}')
+    out = tmp_path / "out.pcap"
+    with pytest.raises(UsageError, match="--secret-keys"):
+        impair(wav, out=out)
+    impair(wav, out=out, secret_keys="7")
+    (again,) = read_recordings(out)
+    assert [key for _, key in again.keys] == ["7"]

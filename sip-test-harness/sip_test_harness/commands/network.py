@@ -119,6 +119,9 @@ def impair(
     burst: Annotated[float, typer.Option(help="Mean burst length in packets")] = 1,
     jitter: Annotated[float, typer.Option(help="Span of the uniform delay in ms")] = 0,
     seed: Annotated[int, typer.Option(help="Start of every random choice")] = 1,
+    secret_keys: Annotated[
+        str, typer.Option(help="Keys of a test account, for those that the recording redacts")
+    ] = "",
 ) -> None:
     """Write what would arrive of a caller's packets, without a network or a clock.
 
@@ -126,7 +129,7 @@ def impair(
     """
     from sip_test_harness.offline import impaired_packets, write_impaired
     from sip_test_harness.profile import load_profile
-    from sip_test_harness.recorded_caller import read_recordings
+    from sip_test_harness.recorded_caller import read_recordings, with_secret_keys
     from sip_test_harness.sweep import matrix, profile_of
 
     (cell,) = matrix([loss], [burst], [jitter])
@@ -134,6 +137,7 @@ def impair(
     callers = read_recordings(recording)
     if len(callers) != 1:
         raise UsageError(f"{recording}: {len(callers)} callers; one is expected")
-    sent, arrived = impaired_packets(callers[0], chosen, seed)
+    caller = with_secret_keys(callers[0], secret_keys)
+    sent, arrived = impaired_packets(caller, chosen, seed)
     write_impaired(out, arrived)
     print(f"{sent} packets sent, {len(arrived)} arrived: {out}")
