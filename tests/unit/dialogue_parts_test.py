@@ -81,12 +81,39 @@ def test_hours_with_a_span_past_midnight_and_a_closed_day():
     spans = [[] for _ in range(7)]
     for day in parse_days("mon-fri"):
         spans[day].append(parse_span("22:00-02:00"))
-    hours = WeeklyHours(tuple(map(tuple, spans)), frozenset([dt.date(2026, 11, 25)]))
+    hours = WeeklyHours(tuple(map(tuple, spans)), {"2026-11-25": ()})
     assert hours.is_open(local(23, 23, 0))
     assert hours.is_open(local(24, 1, 59))
     assert not hours.is_open(local(24, 2, 0))
     assert not hours.is_open(local(25, 23, 0))
     assert not hours.is_open(local(26, 1, 0))
+
+
+def test_holidays_of_every_year_and_days_with_other_hours():
+    plan = load_dialplan("""
+version: 1
+name: t
+timezone: Europe/London
+routes: [ { match: { to: "*" }, flow: main } ]
+hours:
+  open:
+    weekly: { mon-sun: "08:00-20:00" }
+    closed_on: ["12-25", "2026-12-24"]
+    special: { "12-31": "08:00-12:00", "12-24": ["08:00-10:00", "11:00-12:00"], "2027-12-25": "10:00-11:00" }
+flows: { main: [ { hangup: done } ] }
+""")
+
+    def is_open(text):
+        return plan.hours["open"].is_open(dt.datetime.fromisoformat(text))
+
+    assert is_open("2026-12-23T10:00")
+    assert not is_open("2026-12-25T10:00")
+    assert not is_open("2031-12-25T10:00")
+    assert is_open("2027-12-25T10:30")
+    assert not is_open("2026-12-24T09:00")
+    assert is_open("2028-12-24T09:00")
+    assert not is_open("2028-12-24T10:30")
+    assert not is_open("2026-12-31T12:00")
 
 
 @pytest.mark.parametrize("text", ["8:00-20:00", "08:00", "25:00-26:00", "08:00-08:00"])

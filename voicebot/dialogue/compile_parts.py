@@ -1,6 +1,5 @@
 """Hours, globals, slots and tools of a plan, compiled."""
 
-import datetime as dt
 import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -8,7 +7,7 @@ from voicebot.config.located_yaml import YamlPath
 from voicebot.core.errors import SynthesisError
 from voicebot.dialogue import model, program
 from voicebot.dialogue.compiling import GOODBYE, Compiling
-from voicebot.dialogue.hours import WeeklyHours, parse_days, parse_span
+from voicebot.dialogue.hours import WeeklyHours, parse_day, parse_days, parse_span
 from voicebot.dialogue.matching import PhraseMatcher
 from voicebot.dialogue.rendering import speech_locale
 from voicebot.dialogue.slot_keys import KEYABLE, useless_keys
@@ -47,13 +46,24 @@ class PartCompiler(Compiling):
                     spans[day] += [parse_span(t) for t in ([texts] if isinstance(texts, str) else texts)]
             except ValueError as error:
                 self._problem(path, str(error))
-        closed = []
+        special: dict[str, tuple[tuple[int, int], ...]] = {}
         for index, text in enumerate(hours.closed_on):
             try:
-                closed.append(dt.date.fromisoformat(text))
-            except ValueError:
-                self._problem(("hours", name, "closed_on", index), "not a date; write 2026-12-25")
-        return WeeklyHours(tuple(tuple(s) for s in spans), frozenset(closed))
+                special[parse_day(text)] = ()
+            except ValueError as error:
+                self._problem(("hours", name, "closed_on", index), str(error))
+        for text, own in hours.special.items():
+            path = ("hours", name, "special", text)
+            try:
+                date = parse_day(text)
+                parsed = tuple(parse_span(t) for t in ([own] if isinstance(own, str) else own))
+            except ValueError as error:
+                self._problem(path, str(error))
+                continue
+            if date in special:
+                self._problem(path, "is in closed_on too")
+            special[date] = parsed
+        return WeeklyHours(tuple(tuple(s) for s in spans), special)
 
     def _global(self, index: int, rule: model.GlobalIntent) -> program.GlobalRule:
         path: YamlPath = ("globals", index)

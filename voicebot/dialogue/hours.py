@@ -2,21 +2,26 @@
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPAN = re.compile(r"([0-2][0-9]):([0-5][0-9])\s*-\s*([0-2][0-9]):([0-5][0-9])\Z")
+
+
+Spans = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WeeklyHours:
     """Spans in minutes of the local day, per weekday (0 = Monday); an end of 1440 is midnight.
 
-    A span past midnight (``22:00-02:00``) belongs to the day on which it begins.
+    A span past midnight (``22:00-02:00``) belongs to the day on which it begins. ``special`` days have
+    hours of their own, none where closed: ``2026-12-24`` is that day, ``12-25`` that day of every year.
     """
 
-    spans: tuple[tuple[tuple[int, int], ...], ...]
-    closed_on: frozenset[dt.date]
+    spans: tuple[Spans, ...]
+    special: Mapping[str, Spans] = field(default_factory=dict)
 
     def is_open(self, local: dt.datetime) -> bool:
         """Whether ``local`` (time in the plan's zone) falls into a span."""
@@ -26,9 +31,10 @@ class WeeklyHours:
         return self._inside(today, minute) or self._inside(yesterday, minute + 1440)
 
     def _inside(self, day: dt.date, minute: int) -> bool:
-        if day in self.closed_on:
-            return False
-        return any(start <= minute < end for start, end in self.spans[day.weekday()])
+        usual = self.spans[day.weekday()]
+        name = day.isoformat()
+        spans = self.special.get(name, self.special.get(name[5:], usual))
+        return any(start <= minute < end for start, end in spans)
 
 
 def parse_days(text: str) -> list[int]:
@@ -46,6 +52,22 @@ def parse_days(text: str) -> list[int]:
         end = DAYS.index(last) if dash else start
         days += [(start + n) % 7 for n in range((end - start) % 7 + 1)]
     return days
+
+
+def parse_day(text: str) -> str:
+    """``2026-12-25``, or ``12-25`` for every year, as written.
+
+    Raises:
+        ValueError: With what is allowed.
+    """
+    try:
+        if re.fullmatch(r"[0-9]{2}-[0-9]{2}", text):
+            dt.date.fromisoformat(f"2000-{text}")  # a leap year: 02-29 is a day
+        else:
+            return dt.date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date; write 2026-12-25, or 12-25 for every year") from error
+    return text
 
 
 def parse_span(text: str) -> tuple[int, int]:

@@ -55,10 +55,14 @@ class Route(Model):
 
 
 class Hours(Model):
-    """Weekly opening hours and closed days, in the plan's time zone."""
+    """Weekly opening hours, closed days and days with other hours, in the plan's time zone.
+
+    A day is ``2026-12-25``, or ``12-25`` for every year; the first comes before the second.
+    """
 
     weekly: dict[str, str | list[str]]
     closed_on: list[str] = Field(default_factory=list)
+    special: dict[str, str | list[str]] = Field(default_factory=dict)
 
 
 class GlobalIntent(Model):
