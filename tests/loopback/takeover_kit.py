@@ -107,9 +107,9 @@ async def takeover_bot(folder, booking, *, repeatable=False, **settings):
         yield bot
 
 
-async def ordering_call(bot, orders=ORDERS, *, limit_s=240, at_key=None):
+async def ordering_call(bot, orders=ORDERS, *, limit_s=240, at_key=None, user="caller"):
     """One caller who keys in all orders and is hung up on; returns the harness's call."""
-    async with Caller(bot.uri, CallerOptions(limit_s=limit_s)) as call:
+    async with Caller(bot.uri, CallerOptions(limit_s=limit_s, user=user)) as call:
         await call.invite()
         for order in orders:
             await call.wait_bot_audible(60)

@@ -45,11 +45,11 @@ async def until_stage(call, stage):
 
 
 async def next_call(bot):
-    """The next caller is served as soon as the new edge has found a worker; until then it answers 503."""
+    """Another caller is served as soon as the new edge has found a worker; until then it answers 503."""
     async with asyncio.timeout(LIMIT_S):
         while True:
             with contextlib.suppress(CallFailedError):
-                return await ordering_call(bot)
+                return await ordering_call(bot, user="another")
             await asyncio.sleep(0.5)
 
 

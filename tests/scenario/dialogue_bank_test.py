@@ -270,6 +270,18 @@ def test_another_worker_goes_on_from_the_snapshot():
     assert of(CallTool, actions)[0].arguments == {"account": "12345678", "passcode": "4321"}
 
 
+def test_a_turn_that_comes_again_after_a_takeover_has_its_old_number():
+    """Found by random kills: a turn was stored, the state after it was not; the keys came again as one more turn."""
+    call = open_call()
+    call.press("1")
+    taken_over = Conversation.restore(PLAN, FACTS, call.conversation.snapshot())
+    taken_over.resume(unheard=())
+    for key in "12345678":
+        before, again = (c.handle(DigitPressed(digit=key)) for c in (call.conversation, taken_over))
+    assert of(StoreTurn, again) == of(StoreTurn, before)
+    assert next(t.text for t in of(StoreTurn, again)) == "12345678"
+
+
 def test_a_tool_asked_again_after_a_takeover_has_the_same_key():
     call = open_call()
     call.press("1")

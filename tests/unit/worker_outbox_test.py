@@ -5,14 +5,14 @@ import asyncio
 import msgspec
 import pytest
 
-from voicebot.core.errors import StaleLeaseError
+from voicebot.core.errors import SessionStoreError, StaleLeaseError
 from voicebot.dialogue.actions import CallTool, StoreTurn
 from voicebot.dialogue.events import ToolFinished
 from voicebot.link.messages import Answer, Resume, Start
 from voicebot.session.call_detail_record import CallDetailLog
 from voicebot.session.memory_store import MemorySessionStore
 from voicebot.worker.call_session import CallSession, Engines
-from voicebot.worker.effects import LinkLost, Persist, ToEdge
+from voicebot.worker.effects import CallState, LinkLost, Persist, SaveState, ToEdge
 from voicebot.worker.journal import CallJournal
 
 PAY = CallTool(request="r1", tool="pay", arguments={"pin": "4321"}, idempotency_key="s1:pay:1")
@@ -148,3 +148,33 @@ async def test_a_worker_that_only_hung_still_says_what_came_of_its_tool(store, t
     await asyncio.sleep(0)
     await first.finish_tool(PAY, PAID)
     assert await waiting == PAID
+
+
+class StarvedStore(MemorySessionStore):
+    """Does not answer in time at first, as on a machine that has no time."""
+
+    refusals = 3
+
+    async def load(self, session_id):
+        if self.refusals:
+            self.refusals -= 1
+            raise SessionStoreError("planted: does not answer")
+        return await super().load(session_id)
+
+
+async def test_a_call_does_not_begin_anew_because_the_store_is_slow(tmp_path):
+    """Found by random kills: one late answer of the store, and the conversation was thrown away."""
+    store = StarvedStore()
+    first = await journal(store, tmp_path)
+    await first.state(SaveState(1, CallState(conversation={"turns": 1})))
+    second = await journal(store, tmp_path, lease=1)
+    state = await second.taken_over(start(1))
+    assert state is not None
+    assert state.conversation == {"turns": 1}
+
+
+async def test_a_store_that_stays_away_begins_the_call_anew(tmp_path, monkeypatch):
+    """The caller is not kept waiting for ever."""
+    monkeypatch.setattr("voicebot.worker.journal.TAKE_OVER_LIMIT_S", 0.0)
+    second = await journal(StarvedStore(), tmp_path, lease=1)
+    assert await second.taken_over(start(1)) is None

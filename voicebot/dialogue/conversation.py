@@ -80,12 +80,22 @@ class Conversation(Outside):
                 only its ends will be reported, whatever the ``Speak`` actions given here say. None: the
                 actions are carried out.
         """
+        turns = self._state.turns
+        self._resumed(unheard)
+        actions = self._flush()
+        if unheard is not None:
+            # What is asked again was stored before. A turn that the last worker wrote before it died,
+            # without the state that follows from it, comes again and must get its old number.
+            self._state.turns = turns
+        return actions
+
+    def _resumed(self, unheard: Sequence[Speak] | None) -> None:
         wait = self._state.wait
         if unheard is not None and wait is not None and wait.kind == "handoff":
             self._unheard = {speak.utterance: speak for speak in unheard}
             self._out.append(StopListening())
             self._transfer_in_time()
-            return self._flush()
+            return
         if self._state.over:  # decided, but the last worker may have died before it hung up
             self._out += [StopListening(), HangUp(reason=self._state.end_reason)]
         elif wait is None:
@@ -105,7 +115,6 @@ class Conversation(Outside):
             self._run()
         if unheard is not None:
             self._unheard = {speak.utterance: speak for speak in unheard}
-        return self._flush()
 
     def snapshot(self) -> dict[str, Any]:
         """The memory as JSON-ready data, without anything sensitive."""

@@ -25,6 +25,7 @@ from voicebot.session.records import (
     Effect,
     SessionEnding,
     SessionRecord,
+    StoredSession,
     TurnRecord,
     utc_text,
 )
@@ -33,6 +34,8 @@ from voicebot.telemetry.log import get_logger
 from voicebot.worker.effects import CallState, SaveState, TurnMeasured
 
 ORPHAN_LOOK_S: Final = 0.25
+TAKE_OVER_LIMIT_S: Final = 5.0
+TAKE_OVER_LOOK_S: Final = 0.05
 IN_DOUBT_S: Final = 2.0
 IN_DOUBT_DEAD_S: Final = 0.2  # its link broke: it is most likely dead, and nothing will come
 IN_DOUBT_LOOK_S: Final = 0.05
@@ -120,11 +123,14 @@ class CallJournal:
     async def taken_over(self, start: Start) -> CallState | None:
         """Another worker began this call: what it left, and its turns for the call record.
 
+        A store that does not answer at once is asked again: the caller waits meanwhile, but to begin
+        anew would throw away what was said, and write over it.
+
         Returns:
             What to go on from; None when nothing usable was stored.
         """
         try:
-            stored = await self._store.load(start.session_id)
+            stored = await self._loaded(start.session_id)
             if stored is None or not stored.state:
                 return None
             state = msgspec.json.decode(stored.state, type=CallState)
@@ -135,6 +141,16 @@ class CallJournal:
         self._started_at = stored.record.started_at or self._started_at
         self._workers = self._lease + 1
         return state
+
+    async def _loaded(self, session_id: str) -> StoredSession | None:
+        until_s = time.monotonic() + TAKE_OVER_LIMIT_S
+        while True:
+            try:
+                return await self._store.load(session_id)
+            except SessionStoreError:
+                if time.monotonic() >= until_s:
+                    raise
+                await asyncio.sleep(TAKE_OVER_LOOK_S)
 
     async def cut_off(self, start: Start) -> CallState | None:
         """What the last call of this caller left, when a fault of ours cut it off a moment ago.
