@@ -5,9 +5,6 @@
     each other view of the text, a network of its own ────────────────┘
                                                   and one more for "none of these"
 
-With many intents of few examples a linear fit of all views is added to the straight weights; it costs
-nothing to ask.
-
 Training is plain Adam on cross-entropy with dropout; seeded, so that the same plan gives the same
 classifier. Answering takes well under a millisecond.
 """
@@ -22,7 +19,6 @@ from numpy.typing import NDArray
 
 from voicebot.dialogue.background import BACKGROUND
 from voicebot.dialogue.intent_features import FeatureSpace, across_words, whole_words
-from voicebot.dialogue.intent_linear import fit_linear
 from voicebot.dialogue.intent_meanings import meanings, meanings_together
 from voicebot.dialogue.matching import Match
 
@@ -38,8 +34,7 @@ SMOOTHING, SMOOTHING_LARGE = 0.1, 0.05
 BATCH = 256
 MIN_STEPS = 150
 MIN_EPOCHS, MAX_EPOCHS = 15, 60
-MANY = 40  # intents: from here on the wider network, and with few examples a linear fit beside it
-LINEAR_SHARE = 8.0  # what the least-squares fit adds to the score of an intent it is sure of
+MANY = 40  # intents: from here on the wider network
 LARGE = 2000  # examples: from here on features that occur once are noise
 COMMON = (2, 3)  # so many examples must have a feature then
 VIEWS = (whole_words, meanings_together, meanings, across_words)
@@ -110,10 +105,6 @@ class IntentClassifier:
             )
             for number in range(members)
         ]
-        if len(self.intents) > MANY and not large:
-            linear = fit_linear([v[0] for v in variants], labels, len(self.intents))
-            for member, weights in zip(self._members, linear, strict=False):
-                np.add(member[-1], np.float32(LINEAR_SHARE * members) * weights, out=member[-1])
 
     def route(self, text: str) -> Routed:
         """Every intent with its probability, best first."""
