@@ -120,6 +120,7 @@ class Caller:
         self.call_id = f"{secrets.randbits(64):x}@test"
         self.tag = f"{secrets.randbits(32):x}"
         self.to_tag = ""
+        self.routes = []  # through which proxies the dialog goes
         self.cseq = 0
         self.branch = ""
         self.invite_branch = ""
@@ -172,6 +173,7 @@ class Caller:
             f"Call-ID: {self.call_id}",
             f"CSeq: {cseq} {method}",
             f"Contact: <sip:{self.from_user}@{self.host}:{self.port}>",
+            *(f"Route: {route}" for route in self.routes),
             *headers,
         ]
         if body:
@@ -228,6 +230,8 @@ class Caller:
                 contact = re.search(r"<([^>]+)>", message.get("Contact"))
                 if contact and message.code < 300:
                     self.target = contact[1]
+                if message.code < 300 and message.get("CSeq").endswith("INVITE"):
+                    self.routes = message.all("Record-Route")[::-1]
                 if message.body:
                     self._learn_media(message.body)
             if message.code >= 300 and message.get("CSeq").endswith("INVITE"):
