@@ -1,14 +1,12 @@
-"""Words of other people in the background, told from the caller's by how loud they are.
+"""Phrases of other people in the background, told from the caller's by how loud they are.
 
 Vosk's grammars let any phrases follow one another, so a television behind a caller who says "no" gives
-"no three". Who speaks into a telephone is much louder than whoever else is heard in it:
+"no three". Who speaks into a telephone is much louder than whoever else is heard in it, and where the
+grammar is a list of phrases (menu, choice, yes or no) a caller says one of them: what is DIMMEST_PHRASE_DB
+below the loudest phrase of the turn is somebody else's. Two about as loud are left for the dialogue.
 
-    a word      DIMMEST_WORD_DB below the loudest of the turn is somebody else's
-    a phrase    of a grammar of phrases (menu, choice, yes or no): DIMMEST_PHRASE_DB are enough, as a
-                caller says one phrase; two that are about as loud are left for the dialogue to judge
-
-Both limits were chosen on development speakers (docs/benchmarks.md): within one person's eight digits
-the loudest and the quietest word differ by 7 dB (median) and by 15 at most.
+The limit was chosen on development speakers (docs/benchmarks.md). Digits are not judged so: between one
+person's digits there may be more than 18 dB.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +18,6 @@ from numpy.typing import NDArray
 from voicebot.asr.protocol import SAMPLE_RATE_HZ, UNKNOWN_WORD, Word
 
 PHRASE_KINDS: Final = frozenset({"menu", "choice", "yes_no"})
-DIMMEST_WORD_DB: Final = 18.0
 DIMMEST_PHRASE_DB: Final = 6.0
 
 _FRAME_MS: Final = 20
@@ -56,29 +53,25 @@ class Loudness:
 
 
 def without_background(
-    words: tuple[Word, ...], levels: Sequence[float], phrases: Collection[str], *, one_phrase: bool
+    words: tuple[Word, ...], levels: Sequence[float], phrases: Collection[str]
 ) -> tuple[Word, ...]:
-    """The words with those of the background replaced by ``[unk]``.
+    """The words with phrases of the background replaced by ``[unk]``.
 
     Args:
-        words: Of a final hypothesis, with ``[unk]``.
+        words: Of a final hypothesis, with ``[unk]``. Where they are not phrases one after the other,
+            nothing is known of what belongs together, and they stay.
         levels: Of each, in dB.
         phrases: The grammar.
-        one_phrase: Whether the caller is expected to say one of its phrases.
     """
     known = [index for index, word in enumerate(words) if word.word != UNKNOWN_WORD]
-    if len(known) < 2:
-        return words
-    groups, dimmest_db = [[index] for index in known], DIMMEST_WORD_DB
-    if one_phrase and (parts := _phrases_in([words[index].word for index in known], phrases)):
-        ends = np.cumsum(parts)
-        groups = [known[end - size : end] for end, size in zip(ends, parts, strict=True)]
-        dimmest_db = DIMMEST_PHRASE_DB
+    sizes = _phrases_in([words[index].word for index in known], phrases)
+    ends = np.cumsum(sizes, dtype=int)
+    groups = [known[end - size : end] for end, size in zip(ends, sizes, strict=True)]
     loudest = [max(levels[index] for index in group) for group in groups]
     dim = {
         index
         for group, level in zip(groups, loudest, strict=True)
-        if level < max(loudest) - dimmest_db
+        if level < max(loudest) - DIMMEST_PHRASE_DB
         for index in group
     }
     return tuple(

@@ -182,7 +182,7 @@ class VoskRecogniser:
     ) -> None:
         self.phrases = phrases if directory.grammars else None
         self._kind = kind
-        self._loudness = Loudness() if self.phrases else None
+        self._loudness = Loudness() if self.phrases and kind in PHRASE_KINDS else None
         self._calibration = directory.calibration
         rate_hz = directory.sample_rate_hz
         arguments = [model, rate_hz] + ([json.dumps(self.phrases)] if self.phrases else [])
@@ -278,9 +278,7 @@ class VoskRecogniser:
         """All segments as one hypothesis."""
         words = tuple(word for segment in self._segments for word in segment.words)
         if self._loudness and self.phrases:
-            levels = self._loudness.of(words)
-            single = self._kind in PHRASE_KINDS
-            words = without_background(words, levels, self.phrases, one_phrase=single)
+            words = without_background(words, self._loudness.of(words), self.phrases)
         spoken = [segment for segment in self._segments if segment.words]
         calibration = self._calibration
         confidence = (
