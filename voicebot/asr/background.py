@@ -2,8 +2,8 @@
 
 Vosk's grammars let any phrases follow one another, so a television behind a caller who says "no" gives
 "no three". Who speaks into a telephone is much louder than whoever else is heard in it, and where the
-grammar is a list of phrases (menu, choice, yes or no) a caller says one of them: what is DIMMEST_PHRASE_DB
-below the loudest phrase of the turn is somebody else's. Two about as loud are left for the dialogue.
+grammar is a list of phrases (menu, choice, yes or no) a caller says one of them: what is
+DIMMEST_PHRASE_DB below the loudest phrase of the turn is somebody else's. Two about as loud stay.
 
 The limit was chosen on development speakers (docs/benchmarks.md). Digits are not judged so: between one
 person's digits there may be more than 18 dB.
