@@ -96,3 +96,22 @@ async def test_services_join_tools_and_model(with_model):
     ask = AskRouter(request="r2", text="my money", intents=("balance",), deadline_ms=300)
     assert (await services.ask_router(ask)).intent == ("balance" if with_model else None)
     await services.close()
+
+
+def test_chat_refuses_a_moment_that_is_none_and_a_command_that_is_none(tmp_path):
+    refused = run("chat", BANK, "--at", "tomorrow")
+    assert refused.exit_code == 2
+    assert "not a date and time" in refused.stderr
+    typed = run("chat", BANK, "--at", "2026-11-23T10:00", input="/wave\n#0\n")
+    assert "no command /wave" in typed.stdout
+    assert "[transfer to" in typed.stdout
+
+
+def test_chat_comes_from_a_trunk(tmp_path):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        'version: 1\nname: t\nroutes: [ { match: { trunk: "10.0.0.0/8" }, flow: main } ]\n'
+        'flows: { main: [ { say: "Hello {{ caller.number }}.", hangup: done } ] }\n'
+    )
+    assert "see --to, --caller and --trunk" in run("chat", plan).stdout
+    assert "bot> Hello 12." in run("chat", plan, "--trunk", "10.1.1.1", "--caller", "12").stdout

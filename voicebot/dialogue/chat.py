@@ -21,14 +21,24 @@ class Chat:
         plan: The program; its fixtures answer the tools.
         called: Called number.
         now: Wall clock of the call.
+        caller: Caller's number.
+        trunk: Address that the call comes from.
 
     Raises:
         LookupError: No route for this number.
     """
 
-    def __init__(self, plan: CompiledDialplan, called: str, now: dt.datetime) -> None:
+    def __init__(
+        self,
+        plan: CompiledDialplan,
+        called: str,
+        now: dt.datetime,
+        *,
+        caller: str = "",
+        trunk: str = "",
+    ) -> None:
         self._plan = plan
-        self._facts = CallFacts(session_id="chat", called=called, now=now)
+        self._facts = CallFacts(session_id="chat", called=called, now=now, caller=caller, trunk=trunk)
         self._typed: list[str] = []
         self._call, self._script = self._play([])
 
@@ -63,6 +73,8 @@ class Chat:
                 changed = [*self._typed]
                 changed[int(number) - 1] = words
                 return self._replay(changed)
+            case _ if command.startswith("/"):
+                return [f"no command {command}: {HELP}"]
         self._typed.append(line)
         return self._shown(_act(self._call, line))
 

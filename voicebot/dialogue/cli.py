@@ -84,6 +84,8 @@ def chat(
     file: PlanFile,
     to: Annotated[str, typer.Option(help="called number; default the first route's")] = "",
     at: Annotated[str, typer.Option(help='wall clock of the call, as "2026-11-23T10:00"')] = "",
+    caller: Annotated[str, typer.Option(help="caller's number")] = "",
+    trunk: Annotated[str, typer.Option(help="address that the call comes from")] = "",
 ) -> None:
     """Talk to the plan by text; '#12' presses keys, an empty line is silence, Ctrl-D hangs up.
 
@@ -92,13 +94,16 @@ def chat(
     from voicebot.dialogue.chat import HELP, Chat
 
     plan = _load(file)
-    now = dt.datetime.fromisoformat(at) if at else dt.datetime.now(plan.timezone)
+    try:
+        now = dt.datetime.fromisoformat(at) if at else dt.datetime.now(plan.timezone)
+    except ValueError as error:
+        raise typer.BadParameter(f'{at!r} is not a date and time; write "2026-11-23T10:00"') from error
     now = now if now.tzinfo else now.replace(tzinfo=plan.timezone)
     called = to or (plan.source.routes[0].match.to or ["*"])[0]
     try:
-        talk = Chat(plan, called, now)
+        talk = Chat(plan, called, now, caller=caller, trunk=trunk)
     except LookupError as error:
-        print(f"no route for {called!r}: such a call gets 404")
+        print(f"no route for {called!r}: such a call gets 404; see --to, --caller and --trunk")
         raise typer.Exit(1) from error
     print(HELP)
     lines = talk.greeting()
