@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from voicebot.audio import g711
 from voicebot.audio.concealment import FRAME_SAMPLES, Concealer
 from voicebot.audio.extrapolation import Extrapolation, find_pitch
 from voicebot.audio.level import rms_dbov
@@ -189,3 +190,22 @@ def test_moving_pitch_is_followed():
     weight = np.linspace(1.0, 0.5, 160)
     error_moving, error_fixed = (rms_dbov(e.take(160) - truth * weight) for e in (moving, fixed))
     assert error_moving < error_fixed
+
+
+@pytest.mark.parametrize("payload_type", [0, 8])
+def test_frames_that_are_only_noted_conceal_like_frames_that_were_decoded(payload_type):
+    """Losses after 1, 3 and 9 frames, one and two in a row: byte for byte the same."""
+    pick = np.random.default_rng(4)
+    noted, decoded = Concealer(5), Concealer(5)
+    for good, lost in ((1, 1), (3, 2), (9, 1), (2, 0)):
+        for n in range(good):
+            payload = pick.integers(0, 256, 160, dtype=np.uint8).tobytes()
+            samples = g711.decode(payload_type, payload)
+            if noted.lost_frames:
+                assert n == 0
+                np.testing.assert_array_equal(noted.good(samples), decoded.good(samples))
+            else:
+                noted.received(payload_type, payload)
+                np.testing.assert_array_equal(decoded.good(samples), samples)
+        for _ in range(lost):
+            np.testing.assert_array_equal(noted.lost(), decoded.lost())

@@ -11,6 +11,7 @@ no sample is ever held back: the extra delay is zero. Own design after public pr
 prediction and pitch repetition, as in ITU-T G.711 Appendix I and G.722 Appendix IV.
 """
 
+from collections import deque
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from voicebot.audio.comfort_noise import ComfortNoise, ComfortNoiseParameters
 from voicebot.audio.extrapolation import Extrapolation
-from voicebot.audio.level import rms_dbov
+from voicebot.audio.g711 import RTP_PAYLOAD_TYPE_PCMA, RTP_PAYLOAD_TYPE_PCMU, decode
+from voicebot.audio.level import power_dbov, rms_dbov
 from voicebot.audio.linear_prediction import Signal
 
 Samples = NDArray[np.int16]
@@ -29,6 +31,10 @@ _MERGE_SAMPLES: Final = 30
 _FLOOR_RISE_DB_PER_FRAME: Final = 0.1
 _LOUDEST_FLOOR_DBOV: Final = -45.0
 _QUIETEST_FLOOR_DBOV: Final = -80.0
+_SQUARES: Final = {
+    kind: decode(kind, bytes(range(256))).astype(np.float64) ** 2
+    for kind in (RTP_PAYLOAD_TYPE_PCMU, RTP_PAYLOAD_TYPE_PCMA)
+}
 
 
 class Concealer:
@@ -47,6 +53,20 @@ class Concealer:
         self._lost_frames = 0
         self._extrapolation: Extrapolation | None = None
         self._background = ComfortNoise(seed)
+        self._undecoded: deque[tuple[int, bytes]] = deque(maxlen=_HISTORY_SAMPLES // FRAME_SAMPLES)
+
+    def received(self, payload_type: int, payload: bytes) -> None:
+        """A G.711 frame that was received and follows no loss: 160 bytes, played as they are.
+
+        The same as `good` of its samples, which are only decoded once there is a loss to conceal.
+
+        Args:
+            payload_type: 0 PCMU, 8 PCMA.
+            payload: Its codes.
+        """
+        power = float(_SQUARES[payload_type][np.frombuffer(payload, np.uint8)].sum()) / len(payload)
+        self._follow_floor(power_dbov(power))
+        self._undecoded.append((payload_type, payload))
 
     @property
     def lost_frames(self) -> int:
@@ -55,10 +75,7 @@ class Concealer:
 
     def good(self, frame: Samples) -> Samples:
         """A frame that was received, int16 (160,); returns what to play, int16 (160,)."""
-        level_dbov = max(_QUIETEST_FLOOR_DBOV, rms_dbov(frame))
-        if self._floor_dbov is not None:
-            level_dbov = min(level_dbov, self._floor_dbov + _FLOOR_RISE_DB_PER_FRAME)
-        self._floor_dbov = level_dbov
+        self._follow_floor(rms_dbov(frame))
         if self._extrapolation is not None:
             frame = _merge(self._extrapolation.take(_MERGE_SAMPLES), frame)
             self._extrapolation = None
@@ -89,7 +106,14 @@ class Concealer:
         self._remember(frame)
         return frame
 
+    def _follow_floor(self, level_dbov: float) -> None:
+        level_dbov = max(_QUIETEST_FLOOR_DBOV, level_dbov)
+        if self._floor_dbov is not None:
+            level_dbov = min(level_dbov, self._floor_dbov + _FLOOR_RISE_DB_PER_FRAME)
+        self._floor_dbov = level_dbov
+
     def _start(self) -> None:
+        self._decode()
         floor_dbov = _QUIETEST_FLOOR_DBOV if self._floor_dbov is None else self._floor_dbov
         parameters = ComfortNoiseParameters(min(floor_dbov, _LOUDEST_FLOOR_DBOV))
         self._background = ComfortNoise(int(self._random.integers(1 << 31)), parameters)
@@ -101,7 +125,16 @@ class Concealer:
         noise: Signal = self._background.generate(FRAME_SAMPLES) * np.asarray(rising)
         return noise
 
+    def _decode(self) -> None:
+        for payload_type, payload in self._undecoded:
+            self._shift_in(decode(payload_type, payload))
+        self._undecoded.clear()
+
     def _remember(self, frame: Samples) -> None:
+        self._decode()
+        self._shift_in(frame)
+
+    def _shift_in(self, frame: Samples) -> None:
         self._history[:-FRAME_SAMPLES] = self._history[FRAME_SAMPLES:]
         self._history[-FRAME_SAMPLES:] = frame
 

@@ -158,10 +158,10 @@ class ReceivePath:
 
     def _voice(self, frame: JitterFrame, after: JitterFrame | None) -> HeardFrame:
         if frame.kind is FrameKind.SPEECH:
-            after_loss = self._concealer.lost_frames > 0
-            samples = self._concealer.good(g711.decode(frame.payload_type, frame.payload))
-            if after_loss:
+            if self._concealer.lost_frames:
+                samples = self._concealer.good(g711.decode(frame.payload_type, frame.payload))
                 return HeardFrame(g711.encode_ulaw(samples), frame.timestamp)
+            self._concealer.received(frame.payload_type, frame.payload)
             ulaw = frame.payload if frame.payload_type == PCMU else g711.alaw_to_ulaw(frame.payload)
             return HeardFrame(
                 ulaw,

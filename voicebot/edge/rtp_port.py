@@ -12,6 +12,7 @@ Receiver = Callable[[bytes, str, int, int], None]
 """Takes datagram, source address, source port and arrival in monotonic microseconds."""
 
 _MAX_DATAGRAMS_PER_WAKE: Final = 64
+_BURST_US: Final = 3_000  # two wake-ups so close together are no packets of 10 ms or more
 _RECEIVE_BYTES: Final = 2048
 
 
@@ -48,8 +49,8 @@ class RtpPort:
         if not self._open:
             return
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._rtp, _drain, self._rtp, on_rtp)
-        self._loop.add_reader(self._rtcp, _drain, self._rtcp, on_rtcp)
+        self._loop.add_reader(self._rtp, _Reader(self._rtp, on_rtp))
+        self._loop.add_reader(self._rtcp, _Reader(self._rtcp, on_rtcp))
 
     def send(self, datagram: bytes, target: tuple[str, int]) -> None:
         """Send one RTP datagram; never waits."""
@@ -139,13 +140,28 @@ class RtpPortPool:
         return opened[0], opened[1]
 
 
-def _drain(udp: socket.socket, receiver: Receiver) -> None:
-    # Bounded: a flood on one port must not starve the clock of the other calls.
-    for _ in range(_MAX_DATAGRAMS_PER_WAKE):
-        try:
-            datagram, source = udp.recvfrom(_RECEIVE_BYTES)
-        except OSError:  # nothing more, or an ICMP error of something we sent
-            return
-        receiver(datagram, source[0], source[1], time.monotonic_ns() // 1000)
-        if udp.fileno() < 0:
-            return
+class _Reader:
+    """Hands on what a socket has: one datagram at the pace of a call, all of them when there are more.
+
+    Asking a socket until it is empty costs a call of the system and an exception for each packet of a
+    call; a socket that is not empty is told of again at once.
+    """
+
+    def __init__(self, udp: socket.socket, receiver: Receiver) -> None:
+        self._udp = udp
+        self._receiver = receiver
+        self._woken_us = 0
+
+    def __call__(self) -> None:
+        now_us = time.monotonic_ns() // 1000
+        more = now_us - self._woken_us < _BURST_US
+        self._woken_us = now_us
+        # Bounded: a flood on one port must not starve the clock of the other calls.
+        for _ in range(_MAX_DATAGRAMS_PER_WAKE if more else 1):
+            try:
+                datagram, source = self._udp.recvfrom(_RECEIVE_BYTES)
+            except OSError:  # nothing more, or an ICMP error of something we sent
+                return
+            self._receiver(datagram, source[0], source[1], time.monotonic_ns() // 1000)
+            if self._udp.fileno() < 0:
+                return

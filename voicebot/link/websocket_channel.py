@@ -1,10 +1,13 @@
 """One WebSocket connection (RFC 6455) on an asyncio transport, either end.
 
-    data_received ─► websockets' sans-IO protocol ─► message to the owner, in the same turn of the loop
-    send ─► websockets' sans-IO protocol ─► transport, at once
+    data_received ─┬─ whole messages (websocket_frames) ────┬─► the owner, in the same turn of the loop
+                   └─ handshake, control frames, fragments, │
+                      errors ─► websockets' sans-IO protocol ─┘
+    send ─► websocket_frames ─► transport, at once
 
-The asyncio layer of ``websockets`` would do the same with two tasks and several wake-ups per message;
-with 50 frames a second each way and call that is most of the link's processor time.
+The asyncio layer of ``websockets`` would do the same with two tasks and several wake-ups per message,
+its sans-IO layer with a generator per field; with 50 frames a second each way and call that is most of
+the link's processor time.
 """
 
 import asyncio
@@ -24,10 +27,13 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from voicebot.link.websocket_frames import FrameWriter, split
+
 MAX_MESSAGE_BYTES: Final = 1_048_576
 WRITE_BUFFER_BYTES: Final = 32_768
 CLOSE_TIMEOUT_S: Final = 1.0
 HANDSHAKE_TIMEOUT_S: Final = 5.0
+_HEADERS_END: Final = b"\r\n\r\n"
 CLEAN_CLOSE_CODES: Final = (1000, 1001, 1005)  # 1005: a close frame without a code
 PRODUCT: Final = "voicebot"
 
@@ -78,6 +84,12 @@ class WebSocketChannel(asyncio.Protocol):
         self._on_open = on_open
         self._owner: ChannelOwner | None = None
         self._early: list[bytes] = []
+        is_client = isinstance(protocol, ClientProtocol)
+        self._hears_masked = not is_client
+        self._writer = FrameWriter(masks=is_client)
+        self._waiting: list[bytes] = []
+        self._rest = b""
+        self._last_bytes = b""
         self._parts: list[bytes] = []
         self._deadline: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
@@ -142,10 +154,7 @@ class WebSocketChannel(asyncio.Protocol):
         """
         if self._protocol.state is not State.OPEN:
             return
-        if text:
-            self._protocol.send_text(data)
-        else:
-            self._protocol.send_binary(data)
+        self._waiting.append(self._writer.write(data, text=text))
         if not more:
             self._flush()
 
@@ -208,10 +217,27 @@ class WebSocketChannel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        self._protocol.receive_data(data)
         if self._owner is not None:
             self._owner.on_alive()
-        self._handle_events()
+        if self._protocol.state is State.CONNECTING:
+            data = self._handshake(data)
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        while data and self._protocol.state is State.OPEN:
+            chunk = split(data, masked=self._hears_masked, most_bytes=MAX_MESSAGE_BYTES)
+            if self._parts and chunk.messages:
+                break  # in the middle of a fragmented message: the protocol says what that means
+            for message in chunk.messages:
+                self._deliver(message)
+            if not chunk.other:
+                self._rest = chunk.rest
+                return
+            self._protocol.receive_data(chunk.other)
+            self._handle_events()
+            data = chunk.rest
+        if data:
+            self._protocol.receive_data(data)
+            self._handle_events()
 
     def eof_received(self) -> None:
         """See ``asyncio.Protocol``."""
@@ -246,6 +272,22 @@ class WebSocketChannel(asyncio.Protocol):
 
     # ------------------------------------------------------------------ in between
 
+    def _handshake(self, data: bytes) -> bytes:
+        """Take request or response; returns what comes after it."""
+        known = len(self._last_bytes)
+        found = (self._last_bytes + data).find(_HEADERS_END)
+        end = len(data) if found < 0 else found + len(_HEADERS_END) - known
+        self._last_bytes = (self._last_bytes + data)[1 - len(_HEADERS_END) :]
+        self._protocol.receive_data(data[:end])
+        self._handle_events()
+        return data[end:]
+
+    def _deliver(self, message: bytes) -> None:
+        if self._owner is None:
+            self._early.append(message)
+        else:
+            self._owner.on_message(message)
+
     def _handle_events(self) -> None:
         for event in self._protocol.events_received():
             match event:
@@ -269,10 +311,7 @@ class WebSocketChannel(asyncio.Protocol):
                 return
             data = b"".join(self._parts)
             self._parts.clear()
-        if self._owner is None:
-            self._early.append(data)
-        else:
-            self._owner.on_message(data)
+        self._deliver(data)
 
     def _answer(self, request: Request) -> None:
         assert isinstance(self._protocol, ServerProtocol)
@@ -301,9 +340,12 @@ class WebSocketChannel(asyncio.Protocol):
             self._on_open(self)
 
     def _flush(self) -> None:
+        written, self._waiting = self._waiting, []
         waiting = self._protocol.data_to_send()
         if self.transport.is_closing():
             return  # nobody reads it any more
+        if written:
+            self.transport.write(written[0] if len(written) == 1 else b"".join(written))
         for is_data, pieces in groupby(waiting, bool):
             if is_data:
                 self.transport.write(b"".join(pieces))

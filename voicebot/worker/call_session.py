@@ -23,6 +23,7 @@ from voicebot.core.errors import RecognitionError, SessionStoreError, StaleLease
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import AskRouter, CallTool, StoreTurn
 from voicebot.dialogue.events import RouteFinished, ToolFinished, ToolSaid
+from voicebot.link.binary_media import SentAudio
 from voicebot.link.messages import LegAudio, Start, Stop
 from voicebot.link.server import WorkerLink
 from voicebot.session.redaction import redact_text
@@ -236,6 +237,14 @@ class CallSession:
                 in_a_row = 0
                 wait_s = None if deadline_ms is None else (deadline_ms - self._clock_ms()) / 1000
                 await self._inbox.wait(wait_s)
+                continue
+            while isinstance(
+                item, SentAudio
+            ):  # nothing follows from it, and a frame of the caller is next
+                self._watch.item(item)
+                await self._carry_out(self._core.handle(item, self._clock_ms()), tasks)
+                item = self._inbox.take()
+            if item is None:
                 continue
             if isinstance(item, Start):
                 self._started_ms = self._clock_ms() - (item.resume.talk_ms if item.resume else 0)
