@@ -58,6 +58,7 @@ _MOMENT_AFTER_TICKS: Final = 10
 _MOST_REFERENCES: Final = 5
 """So many wait for a frame of the caller; when none comes they go alone: the console may listen."""
 _FRAME_US: Final = 20_000
+_FRAMES_COME_US: Final = 40_000
 _SILENCE: Final = b"\xff" * 160
 _EDGE_UTTERANCE: Final = "edge-"
 _DRAIN_LIMIT_US: Final = 30_000_000
@@ -117,6 +118,7 @@ class CallLeg:
         self.session_id = new_session_id()
         self.log = get_logger().bind(call_id=self.call_id, session_id=self.session_id)
         self.media = MediaSession(port, services.clock, settings.rtp, self)
+        self._heard_us = 0
         self._meter = LineMeter()
         self._meter.call_id = self.call_id
         self.media.on_far_report = self._meter.far_report
@@ -254,9 +256,9 @@ class CallLeg:
 
     # ------------------------------------------------------------------ for the commands
 
-    def send(self, message: FromEdge) -> None:
-        """Tell the worker."""
-        self._link.send(message)
+    def send(self, message: FromEdge, *, more: bool = False) -> None:
+        """Tell the worker; ``more``: a frame of the caller follows at once."""
+        self._link.send(message, more=more)
 
     def answer(self, headers: dict[str, str]) -> bool:
         """Take the call."""
@@ -457,6 +459,7 @@ class CallLeg:
             dtx=frame.dtx,
         )
         self._frame += 1
+        self._heard_us = audio.edge_us
         self.ring.append(audio)
         # What was sent before this frame came goes with it: the worker needs it for nothing else, and is
         # woken for once in 20 ms instead of twice.
@@ -533,7 +536,9 @@ class CallLeg:
                     played_ms=self._last_played_ms,
                     edge_us=now_us + _FRAME_US,
                     finished=played.finished,
-                )
+                ),
+                # How far playing has come can wait for the caller's next frame, where frames come.
+                more=not played.finished and now_us - self._heard_us < _FRAMES_COME_US,
             )
 
     def _watch_worker(self) -> None:

@@ -256,12 +256,15 @@ class LinkEnd(Generic[OutT, InT]):
             self._pump()
 
     def _deliver(self, messages: tuple[InT, ...]) -> None:
+        came = False
         for message in messages:
             if isinstance(message, Heartbeat):
                 self.peer_load = message.load
             else:
                 self.statistics.dropped_incoming_audio += self._inbox.put(message)
-        self._tell_owner()
+                came = True
+        if came:
+            self._tell_owner()
 
     def _tell_owner(self) -> None:
         self._incoming.set()

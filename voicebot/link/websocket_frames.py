@@ -47,7 +47,7 @@ def split(data: bytes, *, masked: bool, most_bytes: int) -> Chunk:
         most_bytes: A longer frame breaks the rules and is not waited for: what is there of it becomes
             ``other``.
     """
-    messages = []
+    messages: list[bytes] = []
     at, end = 0, len(data)
     while end - at >= 2:
         kind, length = data[at], data[at + 1] & _LENGTH

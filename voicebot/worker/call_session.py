@@ -238,9 +238,7 @@ class CallSession:
                 wait_s = None if deadline_ms is None else (deadline_ms - self._clock_ms()) / 1000
                 await self._inbox.wait(wait_s)
                 continue
-            while isinstance(
-                item, SentAudio
-            ):  # nothing follows from it, and a frame of the caller is next
+            while isinstance(item, SentAudio):  # nothing is due by it, the caller's frame is next
                 self._watch.item(item)
                 await self._carry_out(self._core.handle(item, self._clock_ms()), tasks)
                 item = self._inbox.take()
