@@ -186,8 +186,8 @@ async def measure(options):
         if options.kills:
             place = Path(folder) / "kills"
             place.mkdir()
-            # Three workers, so that one works while two start again: a kill every few seconds.
-            quick = {"link__standby_workers": 2, "scale__hang_limit_s": 2}
+            # Five workers, so that two work while three start again: a kill every few seconds.
+            quick = {"link__standby_workers": 4, "scale__hang_limit_s": 2}
             async with Booking(delay_s=0.1) as booking, takeover_bot(place, booking, **quick) as bot:
                 rows += await random_kills(bot, booking, options.kills, options.seed)
                 left = sum('"worker_silent"' in line for line in bot.log)

@@ -16,7 +16,7 @@ from tests.unit.redis_server import running_redis
 
 pytestmark = [pytest.mark.loopback, pytest.mark.models]
 KILLS = 200
-QUICK = {"link__standby_workers": 2, "scale__hang_limit_s": 2}
+QUICK = {"link__standby_workers": 4, "scale__hang_limit_s": 2}
 
 
 @pytest.mark.timeout(300)
