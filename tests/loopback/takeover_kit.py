@@ -14,7 +14,7 @@ from tests.loopback.bot_program import running_bot
 ORDERS = ("1357", "2468", "9081")
 STEADY_LOOKS = 4
 DOUBT = "Nobody knows whether it is booked."
-STUB = {"asr__engine": "fake", "tts__engine": "tone"}
+STUB = {"asr__engine": "fake", "tts__engine": "tone", "sip__max_half_open_per_source": 4}
 PLAN = """
 version: 1
 name: takeover

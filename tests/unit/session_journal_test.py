@@ -339,6 +339,20 @@ async def test_a_tool_that_a_hung_worker_began_is_not_called_again(tmp_path, sic
     await closed(next_one, hung)
 
 
+async def test_a_tool_of_which_nobody_knows_is_in_doubt_for_a_worker_that_took_over(tmp_path, sick):
+    """The store answers nothing at all: a worker before may have called it. The first worker cannot be wrong."""
+    (store, first) = await two_workers(tmp_path, sick)
+    sick.refuse = True
+    assert not await store.add_effect(Effect(key="e1", session_id="s1", kind="tool", lease=1))
+    assert (await store.claim_effect("e1", "w2", lease=1)).verdict == "in_doubt"
+    assert await first.add_effect(Effect(key="e2", session_id="s2", kind="tool"))
+    assert (await first.claim_effect("e2", "w1")).verdict == "granted"
+    sick.refuse = False
+    await recovered(store)
+    await recovered(first)
+    await closed(store, first)
+
+
 async def test_a_journal_that_another_worker_adopted_and_has_not_written_is_read(tmp_path, sick):
     """The calls of a dead worker go to two others; one has its journal, the other must not fence it out."""
     store = JournalledSessionStore(sick, tmp_path)

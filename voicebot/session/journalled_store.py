@@ -19,6 +19,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
 from voicebot.core.errors import SessionStoreError, StaleLeaseError
@@ -50,6 +51,7 @@ WRITE_LIMIT_MS: Final = 35
 READ_LIMIT_MS: Final = 500
 REPLAY_LIMIT_MS: Final = 1000
 ADOPT_LIMIT_MS: Final = 200
+JOURNALS_LIMIT_MS: Final = 5000
 FIRST_RETRY_S: Final = 0.1
 MAX_RETRY_S: Final = 1.0
 
@@ -117,7 +119,10 @@ class JournalledSessionStore:
         """See ``SessionStore``."""
         if lease:  # a takeover: after this the store refuses what the worker before has acknowledged
             await self._adopt_journals()
-            await self._copy(record.session_id)
+            try:
+                await self._copy(record.session_id)
+            except SessionStoreError as error:
+                structlog.get_logger().error("journals_not_copied", error=str(error))
         await self._write(OpenSession(record=record, lease=lease))
 
     async def append_turn(
@@ -140,7 +145,7 @@ class JournalledSessionStore:
         """See ``SessionStore``; with what waits in a journal of this machine, whoever wrote it."""
         await self._adopt_journals()
         # The journals first: what is written from them meanwhile is then read from the store.
-        waiting = await self._read(self._pending.of_session(session_id))
+        waiting = await self._waiting(session_id)
         stored = await self._read(self._inner.load(session_id))
         return await with_entries(stored, session_id, waiting) if waiting else stored
 
@@ -225,10 +230,7 @@ class JournalledSessionStore:
 
         They write it too, unless they hang or are dead: every write is harmless when done twice.
         """
-        entries: list[Entry] = []
-        with contextlib.suppress(SessionStoreError):
-            entries = await self._read(self._pending.of_session(session_id, of_others=True))
-        for entry in in_order(entries):
+        for entry in in_order(await self._waiting(session_id, of_others=True)):
             with contextlib.suppress(StaleLeaseError):
                 await self._write(entry)
 
@@ -237,17 +239,28 @@ class JournalledSessionStore:
         if effect.key in self._planned:
             return
         session_id = effect.session_id
-        stored, waiting = None, list[Entry]()
-        with contextlib.suppress(SessionStoreError):
-            stored = await self._in_time(self._inner.load(session_id))
-        with contextlib.suppress(SessionStoreError):
-            waiting = await self._read(self._pending.of_session(session_id))
+        before = msgspec.structs.replace(effect, state="claimed", lease=effect.lease - 1)
+        try:
+            waiting = await self._waiting(session_id)
+            stored = await self._read(self._inner.load(session_id))
+        except SessionStoreError:
+            if effect.lease:  # nobody can say whether the worker before has begun it
+                self._planned[effect.key] = before
+            return
         unread = StoredSession(record=SessionRecord(session_id=session_id, call_id=""))
         known = await with_entries(stored or unread, session_id, waiting)
         effects = known.effects if known is not None else ()
         begun = {e.key: e for e in effects if e.state != "pending"}
         if effect.key in begun:
             self._planned[effect.key] = begun[effect.key]
+
+    async def _waiting(self, session_id: str, *, of_others: bool = False) -> list[Entry]:
+        """What the journals hold of a session: files, so the limit is for a disk that stands still."""
+        try:
+            async with asyncio.timeout(JOURNALS_LIMIT_MS / 1000):
+                return await self._pending.of_session(session_id, of_others=of_others)
+        except TimeoutError:
+            raise SessionStoreError("the journals cannot be read") from None
 
     async def _write(self, entry: Entry) -> bool | None:
         """The store's answer; None when the journal took the entry."""

@@ -210,6 +210,7 @@ class CallCore:
         self._kept_keys = 0
         self._keys = 0
         self._inherited: tuple[Speak, ...] = ()
+        self._inherited_frame, self._inherited_keys = -1, 0
         self._version = 0
 
     def take_over(self, dialogue: Dialogue, state: CallState) -> None:
@@ -221,6 +222,7 @@ class CallCore:
         """
         self._dialogue = dialogue
         self._inherited = state.speaks
+        self._inherited_frame, self._inherited_keys = state.heard_frame, state.keys
 
     def begin_with(self, dialogue: Dialogue) -> None:
         """The next ``Start`` opens this conversation, whatever ``open_dialogue`` would give."""
@@ -250,7 +252,7 @@ class CallCore:
             item: A link message, caller audio, an engine's result or a tool's event.
             now_ms: The time, on one monotonic clock.
         """
-        if self._over:
+        if self._over or self._taken_before(item):
             return []
         match item:
             case CallerAudio():
@@ -335,6 +337,21 @@ class CallCore:
 
     # ------------------------------------------------------------ the call
 
+    def _taken_before(self, item: FromEdge | Input | Event) -> bool:
+        """Whether the conversation that we took over has answered this already.
+
+        Its worker died before it told the edge. It would be taken for an answer to the next question.
+        """
+        match item:
+            case CallerAudio(frame=frame) if frame <= self._inherited_frame:
+                self._last_frame = frame
+                return True
+            case Dtmf() if self._keys < self._inherited_keys:
+                self._keys += 1
+                return True
+            case _:
+                return False
+
     def _start(self, start: Start, now_ms: float) -> list[Effect]:
         self._answered_ms = now_ms
         self._quiet.heard_caller(now_ms)
@@ -343,11 +360,16 @@ class CallCore:
             self._answered_ms -= start.resume.talk_ms
             self._version = start.resume.lease << 32
             self._last_frame = start.resume.acknowledged_frame
-            self._acknowledged = self._last_frame
-            self._keys = self._kept_keys = start.resume.acknowledged_keys
+            self._keys = start.resume.acknowledged_keys
+            self._acknowledged = max(self._last_frame, self._inherited_frame)
+            self._kept_keys = max(self._keys, self._inherited_keys)
             self._output = SpeechOutput(first_generation=start.resume.generation)
             if self._dialogue is not None:
-                return self._resume(self._dialogue, start.resume, now_ms)
+                resumed = self._resume(self._dialogue, start.resume, now_ms)
+                if self._acknowledged > self._last_frame or self._kept_keys > self._keys:
+                    known = Acknowledge(frame=self._acknowledged, keys=self._kept_keys)
+                    return [ToEdge(known), *resumed]
+                return resumed
         if self._dialogue is None or start.resume is not None:
             self._dialogue = self._open_dialogue(start)
         if self._dialogue is None:
@@ -653,17 +675,20 @@ class CallCore:
         if self._dialogue is None:
             return []
         self._version += 1
-        kept: list[Effect] = [SaveState(self._version, self._state(self._dialogue))]
-        # What the caller is saying now is not in the record yet.
-        heard = self._last_frame if self._recognising is None else self._turn_first_frame - 1
-        if heard >= 0 or self._keys:
-            self._acknowledged, self._kept_keys = heard, self._keys
-            kept.append(ToEdge(Acknowledge(frame=heard, keys=self._keys)))
+        state = self._state(self._dialogue)
+        kept: list[Effect] = [SaveState(self._version, state)]
+        if state.heard_frame >= 0 or state.keys:
+            self._acknowledged, self._kept_keys = state.heard_frame, state.keys
+            kept.append(ToEdge(Acknowledge(frame=state.heard_frame, keys=state.keys)))
         return kept
 
     def _state(self, dialogue: Dialogue) -> CallState:
         speaks = tuple(s for s in self._output.outstanding if not s.sensitive)
-        return CallState(conversation=dialogue.snapshot(), speaks=speaks)
+        # What the caller is saying now is not in the record yet.
+        heard = self._last_frame if self._recognising is None else self._turn_first_frame - 1
+        return CallState(
+            conversation=dialogue.snapshot(), speaks=speaks, heard_frame=heard, keys=self._keys
+        )
 
     def _actions(self, actions: list[Action], now_ms: float) -> list[Effect]:
         effects: list[Effect] = []

@@ -31,13 +31,17 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """What another worker needs to go on with a call.
 
     ``conversation`` is the dialogue's snapshot; ``speaks`` is what has not been heard to its end,
-    without what is sensitive; ``context`` is what a colleague would get to know.
+    without what is sensitive; ``context`` is what a colleague would get to know. ``heard_frame`` and
+    ``keys`` say how far into the caller's audio and key presses the conversation is: the edge may not
+    have been told, and sends again what has been answered.
     """
 
     conversation: dict[str, JsonValue]
     speaks: tuple[Speak, ...] = ()
     context: ContextMemory = ContextMemory()
     handoff: OpenHandoff | None = None
+    heard_frame: int = -1
+    keys: int = 0
 
 
 # ---------------------------------------------------------------- results that come in

@@ -193,7 +193,7 @@ class HandoffCall(CallCore):
 
     def handle(self, item: FromEdge | Input | Event, now_ms: float) -> list[Effect]:
         """Take one input; see ``CallCore.handle``."""
-        if self.over:
+        if self.over or self._taken_before(item):
             return []
         effects: list[Effect] = []
         match item:
