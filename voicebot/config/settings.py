@@ -356,6 +356,12 @@ class TurnSettings(_Section):
         ge=0,
         description="a voice that was not near does not pause the bot again unless it is so much louder",
     )
+    barge_in_stable_ms: int = Field(
+        200,
+        ge=0,
+        description="a word of interrupt_words must be heard unchanged for so long, or be in the final"
+        " result: the bot is silent meanwhile, and other words begin alike",
+    )
     barge_in_content_words: int = Field(2, ge=1, description="words that confirm without more waiting")
     interrupt_words: tuple[str, ...] = (
         "stop",

@@ -61,9 +61,13 @@ class BargeInJudge:
         self._settings = settings
         self._interrupt = frozenset(settings.interrupt_words)
         self._backchannel = frozenset(settings.backchannel_words)
+        # Small words are what a recogniser makes of a cough, and say nothing alone.
+        self._empty = self._backchannel | {"[unk]", *settings.hesitation_words}
         self._deadline_ms: float | None = None
         self._triggered_ms = 0.0
         self._text = ""
+        self._text_since_ms = 0.0
+        self._looked_ms = 0.0
 
     @property
     def paused(self) -> bool:
@@ -75,17 +79,23 @@ class BargeInJudge:
         self._triggered_ms = now_ms
         self._deadline_ms = now_ms + self._settings.barge_in_confirm_ms
         self._text = text
+        self._text_since_ms = now_ms
 
-    def partial(self, text: str, overlap: Overlap) -> Verdict:
-        """The recogniser has heard this much; sure cases are decided at once."""
-        self._text = text
+    def partial(self, text: str, overlap: Overlap, now_ms: float) -> Verdict:
+        """The recogniser has heard this much; sure cases are decided at once.
+
+        A word that interrupts must stand for a while: the bot is silent already, and "right" is heard as
+        "wait" until its end.
+        """
+        if text != self._text:
+            self._text, self._text_since_ms = text, now_ms
         if not self.paused or not overlap.near:
             return Verdict.UNDECIDED
         words = text.split()
         if self._is_echo(words, overlap):
             return Verdict.UNDECIDED
         expected = overlap.asking and self._is_expected(text, overlap.expectation)
-        if expected or self._interrupt.intersection(words):
+        if expected or self._stands(words, now_ms):
             return self._decide(Verdict.CONFIRMED)
         needed = max(self._settings.barge_in_content_words, overlap.min_words)
         if len(self._content(words)) >= needed:
@@ -98,7 +108,13 @@ class BargeInJudge:
 
     def advance(self, now_ms: float, overlap: Overlap) -> Verdict:
         """Time passes: at the deadline what was heard so far decides."""
-        if self._deadline_ms is None or now_ms < self._deadline_ms:
+        if self._deadline_ms is None:
+            return Verdict.UNDECIDED
+        self._looked_ms = now_ms
+        words = self._text.split()
+        if overlap.near and self._stands(words, now_ms) and not self._is_echo(words, overlap):
+            return self._decide(Verdict.CONFIRMED)
+        if now_ms < self._deadline_ms:
             return Verdict.UNDECIDED
         if self._speaks_on(overlap):
             meant_ms = self._triggered_ms + self._settings.barge_in_voice_ms
@@ -112,6 +128,13 @@ class BargeInJudge:
             self._deadline_ms = min(latest_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
         return self._last_look(self._text, overlap)
+
+    def _stands(self, words: list[str], now_ms: float) -> bool:
+        """Whether a word that interrupts has been heard for long enough."""
+        stood_ms = now_ms - self._text_since_ms
+        return stood_ms >= self._settings.barge_in_stable_ms and bool(
+            self._interrupt.intersection(words)
+        )
 
     def _speaks_on(self, overlap: Overlap) -> bool:
         """Whether the caller is in the middle of something that is not understood."""
@@ -131,7 +154,10 @@ class BargeInJudge:
 
     def next_deadline_ms(self) -> float | None:
         """When ``advance`` must decide."""
-        return self._deadline_ms
+        if self._deadline_ms is None or not self._interrupt.intersection(self._text.split()):
+            return self._deadline_ms
+        stands_ms = self._text_since_ms + self._settings.barge_in_stable_ms
+        return stands_ms if self._looked_ms < stands_ms < self._deadline_ms else self._deadline_ms
 
     def _last_look(self, text: str, overlap: Overlap) -> Verdict:
         words = text.split()
@@ -151,7 +177,7 @@ class BargeInJudge:
         return verdict
 
     def _content(self, words: list[str]) -> list[str]:
-        return [w for w in words if w not in self._backchannel and w != "[unk]"]
+        return [w for w in words if w not in self._empty]
 
     @staticmethod
     def _is_expected(text: str, expectation: Expectation) -> bool:

@@ -504,7 +504,9 @@ class CallCore:
                     self._judge.trigger(now_ms)
                     self._listener.second_look(looking=True)
                     effects.append(ToEdge(Pause(ramp_ms=self._pause_ramp_ms)))
-                    effects += self._judged(self._judge.partial(self._partial, self._overlap()), now_ms)
+                    effects += self._judged(
+                        self._judge.partial(self._partial, self._overlap(), now_ms), now_ms
+                    )
                 case TurnEnded():
                     if self._recognising is not None:
                         self._ended_turn = event
@@ -530,7 +532,7 @@ class CallCore:
         if not heard.final:
             self._partial = heard.text
             self._listener.partial(heard.text)
-            return self._judged(self._judge.partial(heard.text, self._overlap()), now_ms)
+            return self._judged(self._judge.partial(heard.text, self._overlap(), now_ms), now_ms)
         ended = self._ended_turn
         self._recognising, self._asr_due_ms = None, None
         if ended is None:
