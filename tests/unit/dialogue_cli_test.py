@@ -33,7 +33,7 @@ def test_check_names_each_mistake_with_its_place_and_fails(tmp_path):
 
 def test_test_runs_the_plans_tests_and_fails_with_the_script(tmp_path):
     result = run("test", BANK)
-    assert (result.exit_code, "10 of 10 passed" in result.stdout) == (0, True)
+    assert (result.exit_code, "12 of 12 passed" in result.stdout) == (0, True)
     broken = tmp_path / "plan.yaml"
     broken.write_text(BANK.read_text().replace('bot: "42 pounds and ten', 'bot: "43 pounds and ten'))
     result = run("test", broken)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from voicebot.config.settings import TurnSettings
 from voicebot.dialogue.actions import (
     Action,
     AskRouter,
@@ -32,6 +33,7 @@ from voicebot.dialogue.events import (
     ToolFinished,
     TransferFinished,
 )
+from voicebot.turn.caller_manner import CallerManner
 
 ToolAnswers = Callable[[CallTool], ToolFinished]
 RouterAnswers = Callable[[AskRouter], RouteFinished]
@@ -67,6 +69,7 @@ class TextCall:
         self._transfer_outcome = transfer_outcome
         self._router = router or (lambda ask: RouteFinished(request=ask.request, intent=None))
         self._timers: dict[str, int] = {}
+        self._manner = CallerManner(TurnSettings())  # of the words; there is no voice
 
     @property
     def stored(self) -> list[StoreTurn]:
@@ -81,7 +84,8 @@ class TextCall:
 
     def say(self, text: str, confidence: float = 1.0) -> list[str]:
         """The caller speaks; what the bot says then."""
-        return self._turn(CallerSaid(text=text, confidence=confidence))
+        manner = self._manner.of(text.lower(), None)
+        return self._turn(CallerSaid(text=text, confidence=confidence, manner=manner))
 
     def press(self, keys: str) -> list[str]:
         """The caller presses keys one after the other, then waits."""
