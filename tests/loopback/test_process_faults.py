@@ -84,7 +84,7 @@ async def test_an_edge_that_dies_or_hangs_costs_its_own_call_and_no_record(tmp_p
 @pytest.mark.parametrize("how", ["kill", "stop"])
 async def test_a_store_that_dies_or_hangs_in_mid_call_is_not_heard(tmp_path, how):
     """Redis goes with the first order and comes back with the third: the call is whole, and so is its record."""
-    with running_redis("--appendonly", "yes") as redis:
+    with running_redis("--appendonly", "yes", "--appendfsync", "no") as redis:
         async with Booking() as booking, takeover_bot(tmp_path, booking, store__url=redis.url) as bot:
             done = []
 

@@ -71,6 +71,7 @@ async def store(sick, tmp_path, monkeypatch):
     monkeypatch.setattr("voicebot.session.journalled_store.FIRST_RETRY_S", 0.005)
     monkeypatch.setattr("voicebot.session.journalled_store.MAX_RETRY_S", 0.005)
     monkeypatch.setattr("voicebot.session.journalled_store.READ_LIMIT_MS", 20)
+    monkeypatch.setattr("voicebot.session.journalled_store.LOAD_LIMIT_MS", 20)
     monkeypatch.setattr("voicebot.session.journalled_store.REPLAY_LIMIT_MS", 1000)
     made = JournalledSessionStore(sick, tmp_path, write_limit_ms=20)
     await made.start()

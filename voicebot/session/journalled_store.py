@@ -49,6 +49,7 @@ from voicebot.session.store import SessionStore
 
 WRITE_LIMIT_MS: Final = 35
 READ_LIMIT_MS: Final = 500
+LOAD_LIMIT_MS: Final = 3000  # who takes a call over waits for it on a machine that has no time, too
 REPLAY_LIMIT_MS: Final = 1000
 ADOPT_LIMIT_MS: Final = 200
 JOURNALS_LIMIT_MS: Final = 5000
@@ -146,7 +147,7 @@ class JournalledSessionStore:
         await self._adopt_journals()
         # The journals first: what is written from them meanwhile is then read from the store.
         waiting = await self._waiting(session_id)
-        stored = await self._read(self._inner.load(session_id))
+        stored = await self._read(self._inner.load(session_id), LOAD_LIMIT_MS)
         return await with_entries(stored, session_id, waiting) if waiting else stored
 
     async def recent(
@@ -281,9 +282,9 @@ class JournalledSessionStore:
         except TimeoutError:
             raise SessionStoreError("the session store is late") from None
 
-    async def _read(self, work: Awaitable[T]) -> T:
+    async def _read(self, work: Awaitable[T], limit_ms: int | None = None) -> T:
         try:
-            async with asyncio.timeout(READ_LIMIT_MS / 1000):
+            async with asyncio.timeout((limit_ms or READ_LIMIT_MS) / 1000):
                 return await work
         except TimeoutError:
             raise SessionStoreError("the session store does not answer") from None

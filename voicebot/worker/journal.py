@@ -34,7 +34,7 @@ from voicebot.telemetry.log import get_logger
 from voicebot.worker.effects import CallState, SaveState, TurnMeasured
 
 ORPHAN_LOOK_S: Final = 0.25
-TAKE_OVER_LIMIT_S: Final = 5.0
+TAKE_OVER_LIMIT_S: Final = 10.0
 TAKE_OVER_LOOK_S: Final = 0.05
 IN_DOUBT_S: Final = 2.0
 IN_DOUBT_DEAD_S: Final = 0.2  # its link broke: it is most likely dead, and nothing will come
