@@ -24,7 +24,7 @@ from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import AskRouter, CallTool, StoreTurn
 from voicebot.dialogue.events import RouteFinished, ToolFinished, ToolSaid
 from voicebot.link.binary_media import SentAudio
-from voicebot.link.messages import LegAudio, Start, Stop
+from voicebot.link.messages import Acknowledge, LegAudio, Start, Stop
 from voicebot.link.server import WorkerLink
 from voicebot.session.redaction import redact_text
 from voicebot.telemetry import metrics
@@ -294,6 +294,9 @@ class CallSession:
                 return  # what follows from a turn that could not be stored is not ours to do
             self._see(effect)
             match effect:
+                case ToEdge(message=Acknowledge()) if self._writes.behind:
+                    # The edge forgets what is acknowledged: not before it is safe.
+                    self._writes.then(self._link.send(effect.message))
                 case ToEdge():
                     await self._link.send(effect.message)
                 case BeginRecognition():

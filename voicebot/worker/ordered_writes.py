@@ -32,6 +32,15 @@ class OrderedWrites:
         done, _ = await asyncio.wait({self._last}, timeout=self._limit_s)
         return bool(done)
 
+    @property
+    def behind(self) -> bool:
+        """Whether a write is still on its way."""
+        return self._last is not None and not self._last.done()
+
+    def then(self, follow: Coroutine[None, None, None]) -> None:
+        """Do something once all writes so far are done, without waiting for it."""
+        self._last = asyncio.create_task(self._after(self._last, follow))
+
     async def settled(self) -> None:
         """Wait for what is late, at most a second: the store's own limits are far below."""
         if self._last is not None:
