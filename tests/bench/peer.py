@@ -30,9 +30,13 @@ from tests.bench.stream_phone import StreamPhone
 from tests.bench.wire import SPEECH, STUB, clip, heard_after_ms, settled
 from tests.loopback.bot_program import MOST_WORKERS, running_bot
 from tests.ports import free_port, free_port_range
+from voicebot.config.settings import TurnSettings
 
 INTERRUPT_AFTER_S = 1.0
 ANSWER_LIMIT_S = 6.0
+INTERRUPTED_BY_MS = (
+    180  # a turn over the bot begins that late at the most: its audio is shorter by so much
+)
 SPOKE_ON_NS = 300_000_000
 START_LIMIT_S = 90
 PEER, OURS, WIRE = "peer, WebSocket", "ours, WebSocket", "ours, RTP"
@@ -144,7 +148,8 @@ async def running_peer(script, python, arguments):
 @contextlib.asynccontextmanager
 async def running_ours(first, second):
     """Our bot, which understands these two sentences."""
-    heard = ",".join(f"opening hours@{heard_after_ms(samples)}" for samples in (first, second))
+    known_ms = heard_after_ms(first), len(second) // 8 + TurnSettings().preroll_ms - INTERRUPTED_BY_MS
+    heard = ",".join(f"opening hours@{ms}" for ms in known_ms)
     settings = {**STUB, "tts__engine": "flite"}  # a pure tone is taken for an echo of any voiced sound
     port = free_port_range(MOST_WORKERS, socket.SOCK_STREAM)
     with tempfile.TemporaryDirectory() as folder:

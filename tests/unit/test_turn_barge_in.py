@@ -165,3 +165,21 @@ def test_the_last_word_is_not_waited_for_for_ever():
     while judge.advance(now_ms, overlap(ending=True)) is Verdict.UNDECIDED:
         now_ms = judge.next_deadline_ms()
     assert now_ms == 1600.0 + TurnSettings().barge_in_hold_ms
+
+
+def test_a_breath_of_somebody_who_speaks_on_does_not_undo_the_pause():
+    """Nothing is understood; silent from 840 to 920 ms after the pause, then on: cut after a second."""
+    judge = triggered()
+    for at_ms in range(1600, 1840, 40):
+        assert judge.advance(float(at_ms), overlap(speaking=True)) is Verdict.UNDECIDED
+    for at_ms in (1840.0, 1880.0, 1920.0):
+        assert judge.advance(at_ms, overlap(ending=True)) is Verdict.UNDECIDED
+    assert judge.advance(1960.0, overlap(speaking=True)) is Verdict.UNDECIDED
+    assert judge.advance(2000.0, overlap(speaking=True)) is Verdict.CONFIRMED
+
+
+def test_who_has_spoken_on_and_falls_silent_is_given_up_after_the_hold():
+    judge = triggered()
+    assert judge.advance(1800.0, overlap(speaking=True)) is Verdict.UNDECIDED
+    assert judge.advance(1990.0, overlap(ending=True)) is Verdict.UNDECIDED
+    assert judge.advance(2030.0, overlap(ending=True)) is Verdict.RESUMED

@@ -68,6 +68,7 @@ class BargeInJudge:
         self._text = ""
         self._text_since_ms = 0.0
         self._looked_ms = 0.0
+        self._spoke_ms = 0.0
 
     @property
     def paused(self) -> bool:
@@ -117,13 +118,16 @@ class BargeInJudge:
         if now_ms < self._deadline_ms:
             return Verdict.UNDECIDED
         if self._speaks_on(overlap):
+            self._spoke_ms = now_ms
             meant_ms = self._triggered_ms + self._settings.barge_in_voice_ms
             if now_ms >= meant_ms:
                 return self._decide(Verdict.CONFIRMED)
             self._deadline_ms = min(meant_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
         settings = self._settings
-        latest_ms = self._triggered_ms + settings.barge_in_confirm_ms + settings.barge_in_hold_ms
+        # Somebody who speaks on draws breath: that is no end yet.
+        since_ms = max(self._triggered_ms + settings.barge_in_confirm_ms, self._spoke_ms)
+        latest_ms = since_ms + settings.barge_in_hold_ms
         if overlap.ending and not self._text and now_ms < latest_ms:
             self._deadline_ms = min(latest_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
