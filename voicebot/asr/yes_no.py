@@ -8,7 +8,9 @@ _YES = frozenset(
         true affirmative fine agree agreed good perfect"""
     )
 )
-_YES_PAIRS = ("i do", "it is", "that is", "i am", "please do", "go on")
+_YES_PAIRS = ("i do", "please do", "go on")
+_YES_ALONE = ("it is", "that is", "i am")  # "that is my sister" answers something else
+_AFTER_YES = frozenset(words("please thanks thank you indeed so it all sir madam")) | frozenset(FILLERS)
 _NO = frozenset(words("no nope nah never wrong incorrect false negative"))
 _NOT = frozenset(words("not don't doesn't didn't isn't wasn't aren't can't won't never"))
 
@@ -26,6 +28,7 @@ def read_yes_no(text: str) -> bool | None:
     yes = any(word in _YES for word in said) or any(
         plain == pair or plain.startswith(f"{pair} ") for pair in _YES_PAIRS
     )
+    yes = yes or (" ".join(said[:2]) in _YES_ALONE and _AFTER_YES.issuperset(said[2:]))
     no = any(word in _NO for word in said)
     if negated:
         # "not wrong" is yes; "yes i don't" contradicts itself.
