@@ -171,6 +171,13 @@ def test_a_short_noise_without_words_is_not_answered():
     assert not any(isinstance(e, CallerSaid) for e in dialogue.events)
 
 
+def test_a_short_word_that_was_heard_and_lost_again_is_asked_for():
+    """The final result has nothing, but a partial had a word: silence until the no-input prompt is no answer."""
+    dialogue = ThreeLines()
+    call(dialogue, ScriptedCaller(("listen",), ("say", 300), ("wait", 1500), ("hang_up",)), "balance?")
+    assert [e.text for e in dialogue.events if isinstance(e, CallerSaid)] == [""]
+
+
 def test_long_speech_without_words_is_a_no_match():
     dialogue = ThreeLines()
     call(dialogue, ScriptedCaller(("listen",), ("say", 1200), ("wait", 1500), ("hang_up",)), "")

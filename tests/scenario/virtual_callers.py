@@ -105,10 +105,10 @@ class HearsTheCaller:
 
 
 class ScriptedRecogniser:
-    """Says the next text of a list when audio has come for long enough."""
+    """Says the next text of a list when audio has come for long enough; what ends in "?" is lost again."""
 
     def __init__(self, text, after_frames=10):
-        self.text = text
+        self.text, self.lost = text.removesuffix("?"), text.endswith("?")
         self.frames = 0
         self.after_frames = after_frames
 
@@ -117,7 +117,7 @@ class ScriptedRecogniser:
         return self.text if self.frames == self.after_frames else None
 
     def finish(self):
-        return self.text, 0.9 if self.text else 0.0
+        return ("", 0.0) if self.lost or not self.text else (self.text, 0.9)
 
 
 def engines(*texts, ms_per_character=20, **options):

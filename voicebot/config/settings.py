@@ -475,7 +475,9 @@ class TurnSettings(_Section):
         100, ge=0, description="unless more of the answer than this was heard: the caller reacts to it"
     )
     unheard_ms: int = Field(
-        500, ge=0, description="a shorter sound without words is a cough: nobody is asked to repeat"
+        500,
+        ge=0,
+        description="a shorter sound that never was a word is a cough: nobody is asked to repeat",
     )
     stall_ms: int = Field(
         200, ge=40, description="no frame for this long: the line is silent, not jittery"

@@ -544,7 +544,8 @@ class CallCore:
             self._speculator.dropped()
             return effects
         text = self._merge.joined(heard.text)
-        if not text and ended.speech_ms < self._settings.unheard_ms:
+        # A word that was there on the way and not at the end was a word: he is asked, not left waiting.
+        if not text and not self._partial and ended.speech_ms < self._settings.unheard_ms:
             self._speculator.dropped()
             self._listener.rearm(now_ms)
             return effects
