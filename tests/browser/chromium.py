@@ -130,10 +130,7 @@ async def chromium(profile, *, microphone=None):
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
-        env={
-            **os.environ,
-            "TMPDIR": str(Path(profile).parent),
-        },  # what it leaves goes with the test's folder
+        env={**os.environ, "TMPDIR": left},
     )
     port_file = Path(profile) / "DevToolsActivePort"
     try:
