@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.ports import free_port, free_port_range
-from voicebot.link.messages import Answer, Start
+from voicebot.link.messages import Answer, Start, Stop
 from voicebot.link.server import LinkServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,8 +202,11 @@ class WorkerCall:
 class ScriptedWorker:
     """Listens on the edge's worker port; answers each call unless told otherwise."""
 
-    def __init__(self, port: int, *, answer: bool = True, heartbeat_ms: int = 100):
+    def __init__(
+        self, port: int, *, answer: bool = True, heartbeat_ms: int = 100, dies_on_stop: bool = False
+    ):
         self.calls: list[WorkerCall] = []
+        self.dies_on_stop = dies_on_stop
         self.answer = answer
         self.greeting = None
         self.server = LinkServer("127.0.0.1", port, self._on_link, heartbeat_ms=heartbeat_ms)
@@ -220,6 +223,11 @@ class ScriptedWorker:
             await link.send(self.greeting)
         while (message := await link.receive()) is not None:
             (call.audio if isinstance(message, CallerAudio) else call.messages).append(message)
+            if isinstance(message, Stop):  # a worker closes the link when the record is written
+                if self.dies_on_stop:
+                    self.server.draining = True
+                    await asyncio.gather(*(each.abort() for each in self.server.links))
+                break
         call.ended = True
 
     async def __aenter__(self):

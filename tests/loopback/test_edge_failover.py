@@ -106,6 +106,25 @@ async def test_nobody_left():
     assert edge.stop() == 0
 
 
+async def test_a_worker_that_dies_before_it_has_written_the_record():
+    """The call is over and the worker breaks off: the next one is told how it ended."""
+    edge = shared_edge("records", link={"record_grace_ms": 20_000}, two_workers=True)
+    first = ScriptedWorker(edge.worker_port, dies_on_stop=True)
+    second = ScriptedWorker(edge.second_worker_port)
+    async with first, Caller(edge.server) as caller, contextlib.AsyncExitStack() as later:
+        await caller.call()
+        call = await first.call()
+        await later.enter_async_context(second)  # not before: the edge would be free to begin there
+        await caller.hang_up()
+        stop = await call.wait_for(Stop)
+        successor = await second.call(timeout_s=10)
+        told = await successor.wait_for(Stop)
+        assert (told.reason, told.ended_by) == (stop.reason, stop.ended_by)
+        assert successor.start.resume.session_id == call.start.session_id
+        assert successor.start.resume.lease == 1
+    assert edge.stop() == 0
+
+
 async def test_clear_reports_and_older_audio_is_dropped(edge):
     """Cleared tells what was heard; audio of the old generation that arrives later is not played."""
     async with ScriptedWorker(edge.worker_port) as worker, Caller(edge.server) as caller:

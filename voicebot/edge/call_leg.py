@@ -62,6 +62,7 @@ _FRAMES_COME_US: Final = 40_000
 _SILENCE: Final = b"\xff" * 160
 _EDGE_UTTERANCE: Final = "edge-"
 _DRAIN_LIMIT_US: Final = 30_000_000
+_RECORD_TRIES: Final = 3
 _RECORDING_LIMIT_S: Final = 0.5
 """How long the end of a call may wait for the disk, so that it can tell whether audio is missing."""
 
@@ -205,9 +206,13 @@ class CallLeg:
             lost_packets=stop.stats.lost_packets if stop.stats else 0,
             foreign_packets=stop.stats.foreign_packets if stop.stats else 0,
         )
-        if nobody_heard and self.answered and await self._link.find_for_the_record():
+        safe = not nobody_heard and await self._link.record_is_safe()
+        for _ in range(_RECORD_TRIES):
+            if safe or not self.answered or not await self._link.find_for_the_record():
+                break
             self._introduce(self._resume())
             self.send(stop)
+            safe = await self._link.record_is_safe()
         await self._link.close()
         if self.recording is not None:
             await self.recording.close()

@@ -10,6 +10,7 @@ worker of a call that was left for its silence doubles the patience with the nex
 """
 
 import asyncio
+import contextlib
 from typing import Final, Protocol
 
 from voicebot.config.settings import LinkSettings
@@ -25,6 +26,8 @@ _MOST_PATIENCE: Final = 4
 _CALM_US: Final = 30_000_000
 _RETRY_S: Final = 0.05
 _RECORD_RETRY_S: Final = 1.0
+_RECORD_LIMIT_S: Final = 2.0
+_BROKEN: Final = 1006  # RFC 6455: the connection ended without a goodbye
 _log = get_logger()
 
 
@@ -69,6 +72,7 @@ class CallLink:
         self._patience = 1
         self._left_silent_us = 0
         self._silent: EdgeLink | None = None
+        self._broken: str | None = None
         self.workers_lost = 0
         self.left_silent = False
 
@@ -111,11 +115,31 @@ class CallLink:
             _log.info("worker_found", url=self._link.url)
             self._owner.on_worker_found()
 
+    async def record_is_safe(self) -> bool:
+        """After the ``Stop``: whether the worker lived to write the call's record.
+
+        It closes the link once the record is written; a worker that died before that only leaves the
+        connection broken. One that takes its time is left to it.
+        """
+        link = self._link
+        if link is None or self.dialect != DIALECT_VOICEBOT_V1:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RECORD_LIMIT_S):
+                while await link.receive() is not None:
+                    pass
+        if not link.closed or link.close_code != _BROKEN:
+            return True
+        self.workers_lost += 1
+        self._broken = link.url
+        _log.warning("worker_lost", url=link.url, close_code=link.close_code)
+        return False
+
     async def find_for_the_record(self) -> bool:
         """After a call that ended without a worker: a link to one that can write its record.
 
-        Nothing is received on it. The owner is not told; it introduces the call itself. A bot behind the
-        other dialect has no records, and would take it for a new call.
+        The owner is not told; it introduces the call itself. A bot behind the other dialect has no
+        records, and would take it for a new call.
         """
         if self.dialect != DIALECT_VOICEBOT_V1 or not self._settings.record_grace_ms:
             return False
@@ -124,7 +148,7 @@ class CallLink:
             async with asyncio.timeout(self._settings.record_grace_ms / 1000):
                 while self._link is None:
                     try:
-                        self._link = await self._client.connect()
+                        self._link = await self._client.connect(avoid=self._broken)
                     except OverloadError:
                         await asyncio.sleep(_RECORD_RETRY_S)
         except TimeoutError:

@@ -90,6 +90,7 @@ class CallJournal:
         self._started_s = 0.0
         self._turns: dict[int, TurnRecord] = {}
         self._workers = 1
+        self._had_ended = False
         self._owner = ""
         self._called: set[str] = set()
         self._log = get_logger()
@@ -131,6 +132,7 @@ class CallJournal:
         """
         try:
             stored = await self._loaded(start.session_id)
+            self._had_ended = stored is not None and bool(stored.record.ended_at)
             if stored is None or not stored.state:
                 return None
             state = msgspec.json.decode(stored.state, type=CallState)
@@ -295,6 +297,14 @@ class CallJournal:
         except SessionStoreError as error:
             self._log.error("tool_outcome_not_noted", tool=call.tool, error=str(error))
 
+    async def _has_record(self, session_id: str) -> bool:
+        """Whether the worker before us died after it had written the record, not before."""
+        try:
+            return await asyncio.to_thread(self._records.has, session_id)
+        except OSError as error:
+            self._log.error("records_not_read", error=str(error))
+            return False
+
     async def ended(self, reason: str, stop: Stop | None) -> bool:
         """The call is over: close the session and write the call record.
 
@@ -314,6 +324,8 @@ class CallJournal:
             await self._store.end_session(start.session_id, ending, lease=self._lease)
         except SessionStoreError as error:
             self._log.error("session_not_closed", error=str(error))
+        if self._had_ended and await self._has_record(start.session_id):
+            return True
         stats = msgspec.to_builtins(stop.stats) if stop is not None and stop.stats is not None else {}
         sip = stop.sip if stop is not None else ()
         record = CallDetailRecord(
