@@ -26,7 +26,7 @@ _MOST_PATIENCE: Final = 4
 _CALM_US: Final = 30_000_000
 _RETRY_S: Final = 0.05
 _RECORD_RETRY_S: Final = 1.0
-_RECORD_LIMIT_S: Final = 2.0
+_RECORD_LIMIT_S: Final = 5.0
 _BROKEN: Final = 1006  # RFC 6455: the connection ended without a goodbye
 _log = get_logger()
 
