@@ -13,7 +13,7 @@ CUTS_OFF = {
     f"turn__{name}": "20"
     for name in (
         *("hold_complete_ms", "hold_phrase_ms", "hold_digits_ms", "hold_open_ms"),
-        *("hold_hesitation_ms", "stable_partial_ms"),
+        *("hold_finished_ms", "hold_unfinished_ms", "hold_hesitation_ms", "stable_partial_ms"),
     )
 }
 """An endpointer that takes every breath for the end."""
