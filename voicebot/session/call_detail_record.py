@@ -153,13 +153,8 @@ class CallDetailLog:
                 yield from (record for line in file if (record := _parse(line)) is not None)
 
     def has(self, session_id: str) -> bool:
-        """Whether a session has its record; reads the files, the newest first."""
-        key = f'"session_id":"{session_id}"'.encode()
-        for path in sorted(self._folder.glob("calls*.jsonl"), reverse=True):
-            with path.open("rb") as file:
-                if any(key in line for line in file):
-                    return True
-        return False
+        """Whether a session has its record; reads the files."""
+        return any(record.session_id == session_id for record in self.read())
 
     def purge(self, *, older_than: str | None = None, caller: str | None = None) -> int:
         """Delete records that ended before ``older_than``, or all of one caller; returns how many.
