@@ -1,5 +1,7 @@
 """The reference is what went out when a frame was heard, whatever the network did to its arrival."""
 
+import pytest
+
 from voicebot.audio.g711 import decode_ulaw
 from voicebot.turn.echo_reference import EchoReference
 
@@ -33,6 +35,20 @@ def test_a_burst_after_a_stall_keeps_its_alignment():
         samples, active = reference.at(frame, 15 * 160)
         assert active
         assert samples[0] == decode_ulaw(payload(frame - 1))[0]
+
+
+@pytest.mark.parametrize("late_ticks", [1, 2, 5])
+def test_a_first_frame_that_came_late_does_not_make_it_look_into_the_future(late_ticks):
+    """One tick late was taken for jitter: all later frames asked for what had not been sent yet."""
+    reference = EchoReference()
+    sent_up_to(reference, late_ticks)
+    for frame in range(late_ticks + 1):
+        reference.at(frame, (late_ticks + 1) * 160)
+    for frame in range(late_ticks + 1, 40):
+        reference.sent((frame + 1) * 160, payload(frame))
+        samples, active = reference.at(frame, (frame + 1) * 160)
+        assert active
+        assert samples[0] == decode_ulaw(payload(frame))[0]
 
 
 def test_silence_needs_no_telling_and_is_silence():

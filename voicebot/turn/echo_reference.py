@@ -17,7 +17,7 @@ Samples = NDArray[np.int16]
 FRAME_SAMPLES: Final = 160
 HISTORY_FRAMES: Final = 100
 WINDOW_FRAMES: Final = 50  # a second
-MOVE_SAMPLES: Final = 320  # smaller changes are jitter
+MOVE_UP_SAMPLES: Final = 320  # a smaller rise is jitter
 
 _SILENCE: Final = np.zeros(FRAME_SAMPLES, np.int16)
 
@@ -53,7 +53,8 @@ class EchoReference:
         """
         self._distances.append(position_samples - frame * FRAME_SAMPLES)
         smallest = min(self._distances)
-        if self._offset is None or abs(smallest - self._offset) >= MOVE_SAMPLES:
+        # Too large a distance asks for what has not been sent yet: it never stands.
+        if self._offset is None or smallest < self._offset or smallest - self._offset >= MOVE_UP_SAMPLES:
             self._offset = smallest
         payload = self._sent.get((frame * FRAME_SAMPLES + self._offset) // FRAME_SAMPLES)
         return (_SILENCE, False) if payload is None else (decode_ulaw(payload), True)
