@@ -12,6 +12,8 @@ prediction and pitch repetition, as in ITU-T G.711 Appendix I and G.722 Appendix
 """
 
 from collections import deque
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -31,6 +33,7 @@ _MERGE_SAMPLES: Final = 30
 _FLOOR_RISE_DB_PER_FRAME: Final = 0.1
 _LOUDEST_FLOOR_DBOV: Final = -45.0
 _QUIETEST_FLOOR_DBOV: Final = -80.0
+_MEASURED_AT_ONCE: Final = 50  # a second: one look at many frames costs little more than at one
 _SQUARES: Final = {
     kind: decode(kind, bytes(range(256))).astype(np.float64) ** 2
     for kind in (RTP_PAYLOAD_TYPE_PCMU, RTP_PAYLOAD_TYPE_PCMA)
@@ -54,19 +57,22 @@ class Concealer:
         self._extrapolation: Extrapolation | None = None
         self._background = ComfortNoise(seed)
         self._undecoded: deque[tuple[int, bytes]] = deque(maxlen=_HISTORY_SAMPLES // FRAME_SAMPLES)
+        self._unmeasured: list[tuple[int, bytes]] = []
 
     def received(self, payload_type: int, payload: bytes) -> None:
         """A G.711 frame that was received and follows no loss: 160 bytes, played as they are.
 
-        The same as `good` of its samples, which are only decoded once there is a loss to conceal.
+        The same as `good` of its samples, which are only decoded and measured once there is a loss to
+        conceal, or a second of them.
 
         Args:
             payload_type: 0 PCMU, 8 PCMA.
             payload: Its codes.
         """
-        power = float(_SQUARES[payload_type][np.frombuffer(payload, np.uint8)].sum()) / len(payload)
-        self._follow_floor(power_dbov(power))
         self._undecoded.append((payload_type, payload))
+        self._unmeasured.append((payload_type, payload))
+        if len(self._unmeasured) >= _MEASURED_AT_ONCE:
+            self._measure()
 
     @property
     def lost_frames(self) -> int:
@@ -75,6 +81,7 @@ class Concealer:
 
     def good(self, frame: Samples) -> Samples:
         """A frame that was received, int16 (160,); returns what to play, int16 (160,)."""
+        self._measure()
         self._follow_floor(rms_dbov(frame))
         if self._extrapolation is not None:
             frame = _merge(self._extrapolation.take(_MERGE_SAMPLES), frame)
@@ -106,6 +113,15 @@ class Concealer:
         self._remember(frame)
         return frame
 
+    def _measure(self) -> None:
+        """Let the floor follow the frames that nobody has looked at yet, in their order."""
+        for payload_type, frames in groupby(self._unmeasured, itemgetter(0)):
+            codes = np.frombuffer(b"".join(payload for _, payload in frames), np.uint8)
+            squares = _SQUARES[payload_type][codes].reshape(-1, FRAME_SAMPLES)
+            for power in squares.mean(axis=1).tolist():
+                self._follow_floor(power_dbov(power))
+        self._unmeasured.clear()
+
     def _follow_floor(self, level_dbov: float) -> None:
         level_dbov = max(_QUIETEST_FLOOR_DBOV, level_dbov)
         if self._floor_dbov is not None:
@@ -114,6 +130,7 @@ class Concealer:
 
     def _start(self) -> None:
         self._decode()
+        self._measure()
         floor_dbov = _QUIETEST_FLOOR_DBOV if self._floor_dbov is None else self._floor_dbov
         parameters = ComfortNoiseParameters(min(floor_dbov, _LOUDEST_FLOOR_DBOV))
         self._background = ComfortNoise(int(self._random.integers(1 << 31)), parameters)

@@ -8,7 +8,6 @@ for what was asked, so edge and worker need not know which dialect is spoken.
 """
 
 import struct
-from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -45,8 +44,7 @@ class WireMessage(NamedTuple):
     text: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[InT]):
+class Step(NamedTuple, Generic[InT]):
     """What follows from one message.
 
     ``close`` asks for the link to be closed, with ``close_code``, after ``to_peer`` has been sent; it is

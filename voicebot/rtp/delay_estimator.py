@@ -118,6 +118,8 @@ class DelayEstimator:
         best = window[last]
         best_cost = best
         for late in range(1, int(last * _MAX_LATE_SHARE) + 1):
+            if window[0] + late * step_cost >= best_cost:
+                break  # no target is below the fastest packet: from here on all cost more
             target = window[last - late]
             cost = target + late * step_cost
             if cost < best_cost:

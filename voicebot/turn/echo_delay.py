@@ -10,7 +10,9 @@ C. Knapp and G. Carter, IEEE Trans. ASSP 24 (1976).
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -26,7 +28,8 @@ SAMPLE_RATE_HZ: Final = 8000
 TICK_SAMPLES: Final = 160
 _BEFORE_SAMPLES: Final = 40
 _AFTER_SAMPLES: Final = 80
-_NOISE_SAMPLES: Final = 800
+_LEVEL_TICKS: Final = 8  # 160 ms
+_NOISE_TICKS: Final = 5
 _ROOM_SAMPLES: Final = 50 * TICK_SAMPLES
 
 
@@ -55,6 +58,7 @@ class EchoDelayTracker:
         self._window = self._settings.window_ms * 8
         self._sent = _History(self._longest + self._window)
         self._heard = _History(self._window)
+        self._powers = deque([0.0] * _LEVEL_TICKS, maxlen=_LEVEL_TICKS)
         self._size = next_fast_len(self._sent.size + self._window, real=True)
         frequency_hz = np.fft.rfftfreq(self._size, 1 / SAMPLE_RATE_HZ)
         self._band = ((frequency_hz >= 300) & (frequency_hz <= 3400)).astype(np.float32)
@@ -78,11 +82,13 @@ class EchoDelayTracker:
         """One tick, both int16 (160,); an estimate each `every_ticks`, else None."""
         self._sent.add(sent)
         self._heard.add(heard)
+        self._powers.append(_power(self._heard.last(TICK_SAMPLES)))
         self._ticks += 1
         # Over 100 ms, so that the fading fill of a lost packet does not pass for noise; digital
         # silence is a gap of the sender.
-        if self._ticks * TICK_SAMPLES >= _NOISE_SAMPLES:
-            power = max(_power(self._heard.last(_NOISE_SAMPLES)), self._quietest / 16)
+        if self._ticks >= _NOISE_TICKS:
+            power = sum(islice(self._powers, _LEVEL_TICKS - _NOISE_TICKS, None)) / _NOISE_TICKS
+            power = max(power, self._quietest / 16)
             self._noise = min(power, self._noise * self._noise_rise)
         return self.estimate() if self._ticks % self._settings.every_ticks == 0 else None
 
@@ -91,9 +97,10 @@ class EchoDelayTracker:
         """Level of the line's noise, dBov."""
         return _dbov(self._noise)
 
-    def heard_dbov(self, count: int) -> float:
-        """Level of the last `count` samples heard, dBov; at most the window."""
-        return _dbov(_power(self._heard.last(count)))
+    @property
+    def heard_dbov(self) -> float:
+        """Level of what was heard in the last 160 ms, dBov."""
+        return _dbov(sum(self._powers) / _LEVEL_TICKS)
 
     def shift(self, by_ms: float) -> None:
         """A move of our own jitter buffer: the echo will be heard so much later (negative: earlier)."""

@@ -31,9 +31,6 @@ Samples = NDArray[np.int16]
 
 TICK_MS: Final = 20
 TICK_SAMPLES: Final = 160
-_LEVEL_SAMPLES: Final = 1280
-
-
 _SENT_TICKS: Final = 68
 _CLICK_MS: Final = 40
 _SHORT_MEAN: Final = np.full(8, 1.0 / 8.0)  # as long as the level of what is heard
@@ -148,7 +145,7 @@ class EchoPath:
             if delay_ms is not None:
                 learn = self._estimate.local_ratio >= self._settings.learning_ratio
                 unexplained = self._level.feed(microphone, self._tracker, delay_ms, learn=learn)
-        heard_dbov = self._tracker.heard_dbov(_LEVEL_SAMPLES)
+        heard_dbov = self._tracker.heard_dbov
         above_noise_db = heard_dbov - self._tracker.noise_dbov
         audible = above_noise_db > self._settings.delay.above_noise_db
         self._unechoed(heard=audible)

@@ -222,15 +222,16 @@ class CallSession:
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         in_a_row = 0
+        deadline_ms = self._core.next_deadline_ms()
         while not self._core.over and not self._replaced:
             # After a takeover there is a queue to catch up with, and taking from it never waits: let the
             # other calls and the heartbeats have their turn.
             in_a_row += 1
             if in_a_row % YIELD_AFTER_ITEMS == 0:
                 await asyncio.sleep(0)
-            deadline_ms = self._core.next_deadline_ms()
             if deadline_ms is not None and deadline_ms <= self._clock_ms():
                 await self._carry_out(self._core.advance(self._clock_ms()), tasks)
+                deadline_ms = self._core.next_deadline_ms()
                 continue
             item = self._inbox.take()
             if item is None:
@@ -253,6 +254,7 @@ class CallSession:
                 self._watch.item(item)
             self._see(item)
             await self._carry_out(self._core.handle(item, self._clock_ms()), tasks)
+            deadline_ms = self._core.next_deadline_ms()
 
     def _see(self, thing: object) -> None:
         self._meter.see(thing, self._clock_ms())

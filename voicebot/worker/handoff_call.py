@@ -41,7 +41,7 @@ from voicebot.handoff.handoff import (
     StageChanged,
 )
 from voicebot.handoff.user_to_user import HEADER, encode_fields
-from voicebot.link.binary_media import BotAudio
+from voicebot.link.binary_media import BotAudio, CallerAudio, SentAudio
 from voicebot.link.codec import FromEdge
 from voicebot.link.messages import (
     Bridge,
@@ -197,6 +197,8 @@ class HandoffCall(CallCore):
             return []
         effects: list[Effect] = []
         match item:
+            case CallerAudio() | SentAudio():  # nearly all that comes
+                pass
             case ConsoleCommand():
                 return self._commanded(item, now_ms)
             case Start():
@@ -248,9 +250,11 @@ class HandoffCall(CallCore):
 
     def next_deadline_ms(self) -> float | None:
         """See ``CallCore.next_deadline_ms``."""
-        own = None if self._handoff is None or self.over else self._handoff.next_deadline_ms()
-        due = [d for d in (own, super().next_deadline_ms()) if d is not None]
-        return min(due, default=None)
+        due_ms = super().next_deadline_ms()
+        own_ms = None if self._handoff is None or self.over else self._handoff.next_deadline_ms()
+        if own_ms is None or due_ms is None:
+            return due_ms if own_ms is None else own_ms
+        return min(own_ms, due_ms)
 
     @property
     def _busy(self) -> bool:
