@@ -6,7 +6,7 @@ import pytest
 
 from tests.loopback.edge_program import ScriptedWorker, common_edge
 from tests.loopback.raw_sip_caller import Caller
-from voicebot.link.binary_media import BotAudio
+from voicebot.link.binary_media import BotAudio, SentAudio
 from voicebot.link.messages import Dtmf, EndUtterance, Hangup, Held, Played, Reject, Result, Stop
 
 pytestmark = pytest.mark.loopback
@@ -50,6 +50,27 @@ async def test_media_flows_both_ways(edge, worker):
     stamps = [p.timestamp for p in caller.rtp]
     assert seqs == [(seqs[0] + i) & 0xFFFF for i in range(len(seqs))]
     assert stamps == [(stamps[0] + 160 * i) & 0xFFFFFFFF for i in range(len(stamps))]
+
+
+async def test_the_worker_learns_what_was_sent_and_when(edge, worker):
+    """The reference of the echo canceller: each frame of the bot once, at its place, while the caller speaks."""
+    words = [bytes([i]) * 160 for i in range(1, 11)]
+    async with Caller(edge.server) as caller:
+        await caller.call()
+        call = await worker.call()
+        await call.send(BotAudio(generation=0, utterance="u1", payload=b"".join(words)))
+        for _ in range(30):
+            await caller.talk(1, b"\x7e" * 160)
+
+        def told():
+            with_the_caller = [(a.position_samples, a.sent) for a in call.audio if a.sent]
+            assert with_the_caller or not call.audio[15:]
+            return with_the_caller + [(s.position_samples, s.payload) for s in call.of(SentAudio)]
+
+        heard = sorted(await call.wait(lambda: told() if len(told()) == 10 else None))
+    assert [payload for _, payload in heard] == words
+    first = heard[0][0]
+    assert [position for position, _ in heard] == [first + 160 * i for i in range(10)]
 
 
 async def test_bot_hangs_up_after_its_last_word(edge, worker):

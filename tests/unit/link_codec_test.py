@@ -64,12 +64,15 @@ WORKER_MESSAGES += [
 CALLER_AUDIO = CallerAudio(
     frame=2**40, rtp_timestamp=2**33, edge_us=17, position_samples=320, payload=b"\x7f" * 160, dtx=True
 )
+CALLER_AUDIO_WITH_SENT = CallerAudio(1, 160, 20_000, 480, b"\x7f" * 160, sent=b"\x01" * 160)
 SENT_AUDIO = SentAudio(position_samples=2**40, payload=b"\x01" * 160)
 BOT_AUDIO = BotAudio(generation=3, utterance="u1", payload=b"\xff" * 16_000)
 
 
 @pytest.mark.parametrize(
-    "message", [*EDGE_MESSAGES, CALLER_AUDIO, SENT_AUDIO], ids=lambda x: type(x).__name__
+    "message",
+    [*EDGE_MESSAGES, CALLER_AUDIO, CALLER_AUDIO_WITH_SENT, SENT_AUDIO],
+    ids=lambda x: type(x).__name__,
 )
 def test_what_the_edge_says_arrives_at_the_worker(message):
     """Every message of the edge survives the wire unchanged."""
@@ -99,6 +102,7 @@ def test_the_lists_above_name_every_message():
         b"\x01short",
         b"\x02" + b"\x00" * 50,  # bot audio towards the worker
         b"\x03short",
+        b"\x01\x08" + b"\x00" * 195,  # says that what was sent is in it
         b"{",
         b"[]",
         b"null",

@@ -453,22 +453,26 @@ class CallLeg:
 
     def on_heard(self, frame: HeardFrame) -> None:
         """See ``MediaOwner``."""
+        position, sent = self.media.send.position_samples, b""
+        # What was sent before this frame came goes with it: the worker needs it for nothing else, and is
+        # woken for once in 20 ms instead of twice.
+        if self._references and self._references[-1].position_samples == position:
+            sent = self._references.pop().payload
+        self._send_references(more=True)
         audio = CallerAudio(
             frame=self._frame,
             rtp_timestamp=frame.timestamp,
             edge_us=monotonic_us(),
-            position_samples=self.media.send.position_samples,
+            position_samples=position,
             payload=frame.ulaw,
             generation=self.generation,
             concealed=frame.concealed,
             dtx=frame.dtx,
+            sent=sent,
         )
         self._frame += 1
         self._heard_us = audio.edge_us
         self.ring.append(audio)
-        # What was sent before this frame came goes with it: the worker needs it for nothing else, and is
-        # woken for once in 20 ms instead of twice.
-        self._send_references(more=True)
         self._link.send(audio)
         self._commands.heard(frame)
         self._meter.watch.heard(frame.ulaw, dtx=frame.dtx, concealed=frame.concealed)

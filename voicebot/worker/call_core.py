@@ -451,6 +451,8 @@ class CallCore:
     # ------------------------------------------------------------ the caller
 
     def _caller_audio(self, frame: CallerAudio, now_ms: float) -> list[Effect]:
+        if frame.sent:
+            self._listener.sent(frame.position_samples, frame.sent)
         if self._held or self._dialogue is None:
             return []
         self._last_frame = frame.frame

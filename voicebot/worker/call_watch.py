@@ -339,8 +339,10 @@ class LiveWatch(CallWatch):
                 self._start = item
                 self._live.add(item.call_id, self)
                 self.publish_snapshot()
-            case CallerAudio(payload=payload):
+            case CallerAudio(payload=payload, sent=sent):
                 self._audio("caller", payload)
+                if sent:
+                    self._audio("bot", sent)
             case SentAudio(payload=payload):
                 self._audio("bot", payload)
             case Heard(final=False, text=text):
