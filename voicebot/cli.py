@@ -265,6 +265,10 @@ def main() -> None:
     if not own.intersection(sys.argv[1:2]):  # an edge must not load the dialogue and the voices
         for name, (module, text) in groups.items():
             app.add_typer(importlib.import_module(module).app, name=name, help=text)
+        from voicebot.handoff.erasure import erase_handoffs
+        from voicebot.session import cli as calls
+
+        calls.also_erase.append(erase_handoffs)
     app()
 
 

@@ -16,7 +16,6 @@ SHOWN = {
     "voicebot/worker/journal.py": "the call record",
     "voicebot/worker/call_traces.py": "spans are compared with those of other machines",
     "voicebot/worker/call_watch.py": "signatures of webhooks",
-    "voicebot/worker/waiting_calls.py": "time since a caller began to wait, as the queue record has it",
     "voicebot/worker/callback_caller.py": "when a call back is due, as its record has it",
     "voicebot/worker/plan_shelf.py": "opening hours of the dialplan",
     "voicebot/dialogue": "opening hours, dates that callers name",

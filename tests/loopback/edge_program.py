@@ -12,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
+
 from tests.ports import free_port, free_port_range
 from voicebot.link.messages import Answer, Start, Stop
 from voicebot.link.server import LinkServer
@@ -47,6 +49,7 @@ class EdgeProgram:
         }
         if two_workers:
             settings["link"]["worker_urls"].append(f"ws://127.0.0.1:{self.second_worker_port}/")
+        self.metrics_port = sections.get("metrics", {}).get("port", 0)
         for name, values in sections.items():
             settings[name] = settings.get(name, {}) | values if isinstance(values, dict) else values
         code = (
@@ -122,6 +125,19 @@ class EdgeProgram:
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
+
+    async def counter(self, sample: str) -> float:
+        """A sample of this edge's own scrape; 0 when it is not there. Needs a metrics port."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")).text
+        lines = (line.rpartition(" ") for line in text.splitlines())
+        return next((float(value) for name, _, value in lines if name == sample), 0.0)
+
+    @property
+    def memory_kib(self) -> int:
+        """Resident memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
 
     def open_udp_ports(self) -> int:
         """UDP sockets of the process, SIP included."""

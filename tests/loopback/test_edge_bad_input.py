@@ -1,8 +1,9 @@
 """Malformed SIP and SDP, torture messages, hostile contacts: the edge lives and answers the next call."""
 
 import asyncio
+import contextlib
 import itertools
-import random
+import re
 import secrets
 from pathlib import Path
 
@@ -46,18 +47,49 @@ async def next_call_is_answered(edge, timeout_s=8.0):
         await asyncio.sleep(0.1)
 
 
+async def all_slots_are_free(edge, timeout_s=8.0):
+    """Four calls at once are answered: no slot is held by what went wrong before."""
+    end = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        async with contextlib.AsyncExitStack() as stack:
+            callers = [await stack.enter_async_context(Caller(edge.server)) for _ in range(4)]
+            codes = [(await caller.call(repeats=True)).code for caller in callers]
+            for caller, code in zip(callers, codes, strict=True):
+                if code == 200:
+                    assert (await caller.hang_up()).code == 200
+        if codes == [200] * 4:
+            return
+        assert asyncio.get_running_loop().time() < end, f"slots did not become free: {codes}"
+        await asyncio.sleep(0.1)
+
+
+LEGAL = {"baddate", "esc01", "longreq", "sdp01", "wsinv", "inv2543"}
+"""INVITEs of RFC 4475 that are correct, or whose defect is in what nobody needs."""
+TOLERATED = {"escruri", "lwsstart"}
+"""Those of which it says that one may refuse them or be liberal."""
+
+
 async def test_torture_messages(edge, worker):
-    """All RFC 4475 messages, in both orders: the process lives and the next call is answered."""
+    """All RFC 4475 messages, in both orders: no invalid INVITE is answered, no slot is lost."""
     files = sorted(TORTURE.glob("*.dat"))
     assert len(files) >= 49
+    sent = {}
     async with Caller(edge.server) as caller:
-        for path in itertools.chain(files, reversed(files)):
+        for number, path in enumerate(itertools.chain(files, reversed(files))):
+            if number < len(files):  # at first with a slot for each of them
+                await edge.wait_until(lambda: sum(not c.ended for c in worker.calls) < 3, "a free slot")
+            name = f"x{secrets.token_hex(8)}"
+            sent[name] = path.stem
             datagram = path.read_bytes().replace(b"192.0.2.", b"127.0.2.")
-            caller.send_raw(
-                datagram.replace(b"Call-ID: ", b"Call-ID: x" + secrets.token_hex(8).encode())
+            datagram = re.sub(
+                rb"(?im)^((?:call-id|i)[ \t]*:[ \t\r\n]*)", rb"\g<1>" + name.encode(), datagram
             )
-            await asyncio.sleep(0.005)
-    await next_call_is_answered(edge)
+            caller.send_raw(datagram)
+            await asyncio.sleep(0.02 if number < len(files) else 0.005)
+    await all_slots_are_free(edge)
+    answered = {sent[c.start.sip_call_id[:17]] for c in worker.calls if c.start.sip_call_id[:17] in sent}
+    assert "longreq" in answered  # the test can tell
+    assert answered <= LEGAL | TOLERATED, answered - LEGAL - TOLERATED
 
 
 IPV6_SHAPES = {
@@ -100,36 +132,6 @@ async def test_addresses_of_ipv6(edge, worker):
     await next_call_is_answered(edge)
 
 
-async def test_mutated_invites(edge, worker):
-    """300 INVITEs with bytes changed, cut or doubled: alive, and the next call is answered."""
-    chance = random.Random(4475)
-    async with Caller(edge.server) as caller:
-        sent = []
-        caller.send_raw = sent.append
-        caller.invite()
-        template = sent[0]
-        del caller.send_raw
-        for number in range(300):
-            data = bytearray(template.replace(b"Call-ID: ", b"Call-ID: %d" % number))
-            for _ in range(chance.randint(1, 8)):
-                place = chance.randrange(len(data))
-                kind = chance.randrange(3)
-                if kind == 0:
-                    data[place] = chance.randrange(256)
-                elif kind == 1:
-                    del data[place : place + chance.randint(1, 40)]
-                else:
-                    data[place:place] = data[place : place + chance.randint(1, 40)]
-            caller.send_raw(bytes(data))
-            if number % 10 == 0:
-                await asyncio.sleep(0.01)
-        for size in (0, 1, 3, 60, 200, 400):
-            caller.send_raw(template[:size])
-        caller.send_raw(b"\r\n\r\n")
-        caller.send_raw(bytes(range(256)) * 8)
-    await next_call_is_answered(edge)
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -139,10 +141,10 @@ async def test_mutated_invites(edge, worker):
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 name.invalid\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP6 ::1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-        + "m=audio 4000 RTP/AVP 0\r\n" * 300,
+        + "m=audio 4000 RTP/AVP 0\r\n" * 500,
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 4000 RTP/AVP 31\r\n",
     ],
-    ids=["version-only", "garbage", "bad-port", "name-as-address", "ipv6", "300-streams", "video-only"],
+    ids=["version-only", "garbage", "bad-port", "name-as-address", "ipv6", "500-streams", "video-only"],
 )
 async def test_bad_bodies_get_a_final_refusal(edge, worker, body):
     """No body without a usable audio stream is answered with 200."""

@@ -1,14 +1,18 @@
 """Faults of honest and hostile peers in a dialog: one call, one record, nothing left behind."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
+import resource
+import socket
 
 import pytest
 
-from tests.loopback.edge_program import ScriptedWorker, common_edge, shared_edge
+from tests.loopback.edge_program import EdgeProgram, ScriptedWorker, common_edge, shared_edge
 from tests.loopback.raw_sip_caller import Caller
+from tests.ports import free_port
 from voicebot.link.messages import Dtmf, Stop
 
 pytestmark = pytest.mark.loopback
@@ -101,6 +105,28 @@ async def test_acks_and_byes_that_come_twice_or_for_another(edge, worker):
     assert len(worker.calls) == 1
 
 
+async def test_an_ack_that_comes_late(edge, worker):
+    """The 200 is repeated until the ACK comes (RFC 3261 section 13.3.1.4): one dialog, one call, audio at once."""
+    async with Caller(edge.server) as caller:
+        caller.invite()
+        await caller.final("INVITE")
+
+        def answers():
+            return [r for r in caller.responses if r.code == 200 and r.get("CSeq").endswith("INVITE")]
+
+        await caller.wait(lambda: len(answers()) >= 2, what="a second 200")
+        caller.ack()
+        caller.ack()
+        count = len(answers())
+        await caller.hear(len(caller.rtp) + 30)
+        assert len(answers()) - count <= 1  # one may have been on its way
+        assert len({r.get("To") for r in answers()}) == 1
+        assert (await caller.hang_up()).code == 200
+        call = await worker.call()
+        await call.wait_for(Stop)
+    assert len(worker.calls) == 1
+
+
 async def test_cancel_crosses_the_answer(edge, worker):
     """CANCEL at once, or after the 200: either the INVITE ends with 487 or the call has to be ended."""
     for pause_s in (0.0, 0.001, 0.005, 0.02, 0.1):
@@ -119,15 +145,24 @@ async def test_cancel_crosses_the_answer(edge, worker):
 
 
 async def test_names_that_are_too_long(edge, worker):
-    """Three thousand characters in a name, forty headers of a kilobyte: an answer or none, but alive."""
-    async with Caller(edge.server, from_user="a" * 3000) as caller:
-        caller.invite()
-    async with Caller(edge.server) as caller:
-        caller.invite(headers=[f"X-Long-{n}: {'x' * 1000}" for n in range(40)])
-    async with Caller(edge.server) as caller:
-        caller.send_raw(b"INVITE sip:a@b SIP/2.0\r\n" + b"A: " + b"x" * 60_000)
-        assert (await caller.call()).code == 200
-        assert (await caller.hang_up()).code == 200
+    """What does not fit into the library's buffer is refused or ignored, never taken for a shorter message."""
+    long_ones = (
+        [f"X-Long-{n}: {'x' * 1000}" for n in range(60)],
+        ["X-Long: " + "x" * 60_000],
+        [f"X-{n}: x" for n in range(6000)],
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        callers = [await stack.enter_async_context(Caller(edge.server)) for _ in long_ones]
+        for caller, headers in zip(callers, long_ones, strict=True):
+            caller.invite(headers=headers)
+        named = await stack.enter_async_context(Caller(edge.server, from_user="a" * 3000))
+        named.invite()
+        honest = await stack.enter_async_context(Caller(edge.server))
+        honest.send_raw(b"INVITE sip:a@b SIP/2.0\r\n" + b"A: " + b"x" * 60_000)
+        assert (await honest.call()).code == 200
+        assert {r.code for c in (*callers, named) for r in c.responses} <= {400, 513}
+        assert (await honest.hang_up()).code == 200
+    assert len(worker.calls) == 1
 
 
 HOSTILE = '"\u202eEve\x1b[2J <script>\udcff" '
@@ -154,6 +189,32 @@ async def test_hostile_texts_are_one_clean_log_line_and_name_no_file(tmp_path):
     assert files
     assert all(name.startswith(f"recordings/{call.start.call_id}") for name in files)
     program.stop()
+
+
+async def test_a_disk_that_fills_up_in_mid_call(tmp_path):
+    """The kernel takes no more of any file: the call goes on, its recording is marked, an alarm counts."""
+    program = EdgeProgram(
+        data_dir=str(tmp_path),
+        recording={"enabled": True},
+        metrics={"port": free_port(socket.SOCK_STREAM)},
+    )
+    full = (40_000, resource.RLIM_INFINITY)  # bytes: something more than a second of a recording
+    resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, full)
+    try:
+        async with ScriptedWorker(program.worker_port) as worker, Caller(program.server) as caller:
+            assert (await caller.call()).code == 200
+            call = await worker.call()
+            await caller.talk(125, payload=VOICE)
+            await call.wait(lambda: sum(a.payload == VOICE for a in call.audio) >= 120)
+            await caller.hear(120)
+            numbers = [p.sequence_number for p in caller.rtp]
+            assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
+            assert (await caller.hang_up()).code == 200
+            assert (await call.wait_for(Stop)).recording_partial
+        await program.wait_event("call_ended")
+        assert await program.counter("voicebot_recordings_partial_total") == 1
+    finally:
+        program.stop()
 
 
 async def test_the_same_key_in_the_band_of_events_and_by_info(edge, worker):

@@ -4,14 +4,18 @@ import asyncio
 import hashlib
 import re
 import signal
+import socket
 
 import pytest
 
 from tests.loopback.edge_program import EdgeProgram, ScriptedWorker, shared_edge
 from tests.loopback.raw_sip_caller import Caller
+from tests.ports import free_port
 from voicebot.link.messages import Held, Stop
 
 pytestmark = pytest.mark.loopback
+
+STRANGERS = 'voicebot_calls_refused_total{reason="source"}'
 
 
 @pytest.fixture
@@ -27,6 +31,7 @@ def edge():
             "max_half_open_per_source": 2,
         },
         rtp={"no_media_timeout_s": 0.6, "media_timeout_s": 0.5, "hold_timeout_s": 1.2},
+        metrics={"port": free_port(socket.SOCK_STREAM)},
     )
     yield program
     assert program.alive
@@ -63,6 +68,24 @@ async def test_hold_has_its_own_longer_limit(edge, worker):
         assert 0.9 < loop.time() - start < 3
 
 
+async def test_a_call_that_begins_on_hold():
+    """Who holds us from the first moment and takes us off it late has all the time to begin to speak."""
+    program = EdgeProgram(rtp={"no_media_timeout_s": 1.0, "hold_timeout_s": 60})
+    try:
+        async with ScriptedWorker(program.worker_port) as worker, Caller(program.server) as caller:
+            assert (await caller.call(caller.sdp(direction="inactive"))).code == 200
+            call = await worker.call()
+            await call.wait_for(Held)
+            await asyncio.sleep(1.3)  # longer than silence may last when nobody is on hold
+            assert (await caller.reinvite(caller.sdp())).code == 200
+            await caller.talk(10)
+            await caller.hear(10)
+            assert not caller.requests, "the edge ended the call"
+            assert (await caller.hang_up()).code == 200
+    finally:
+        program.stop()
+
+
 async def test_longest_call(edge, worker):
     """max_call_s ends a call that would go on."""
     async with Caller(edge.server) as caller:
@@ -74,7 +97,8 @@ async def test_longest_call(edge, worker):
 
 
 async def test_source_outside_the_trunks_gets_nothing(edge, worker):
-    """No answer to whatever a scanner tries, one log line; the worker never hears of it."""
+    """No answer to whatever a scanner tries, one log line, each counted; the worker never hears of it."""
+    counted = await edge.counter(STRANGERS)
     async with Caller(edge.server, host="127.0.0.2") as stranger:
         for method in ("OPTIONS", "REGISTER", "SUBSCRIBE", "MESSAGE", "BYE", "ACK", "INVITE", "FOO"):
             stranger.request(method)
@@ -84,6 +108,7 @@ async def test_source_outside_the_trunks_gets_nothing(edge, worker):
             await caller.hang_up()
         assert not stranger.responses
     assert [c.start.source_address for c in worker.calls] == ["127.0.0.1"]
+    assert await edge.counter(STRANGERS) == counted + 7  # all but the ACK, which nobody answers ever
     reasons = [event["reason"] for event in edge.events("sip_request_refused")]
     assert reasons.count("source") == 1
 

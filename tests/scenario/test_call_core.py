@@ -5,7 +5,7 @@ import pytest
 from tests.scenario.virtual_callers import HearsTheCaller, LineWithoutEcho, ScriptedCaller, engines
 from voicebot.config.settings import BudgetSettings, TurnSettings
 from voicebot.core.expectation import Expectation
-from voicebot.dialogue.actions import HangUp, Listen, Speak, StoreTurn, TransferCall
+from voicebot.dialogue.actions import HangUp, Listen, Speak, StartTimer, StoreTurn, TransferCall
 from voicebot.dialogue.events import (
     CallerHungUp,
     CallerSaid,
@@ -13,10 +13,21 @@ from voicebot.dialogue.events import (
     NoInput,
     PromptFinished,
     PromptInterrupted,
+    TimerExpired,
     TransferFinished,
 )
-from voicebot.link.binary_media import BotAudio
-from voicebot.link.messages import Acknowledge, Answer, Clear, Hangup, Resume, Start, UtteranceProgress
+from voicebot.link.binary_media import BotAudio, CallerAudio
+from voicebot.link.messages import (
+    Acknowledge,
+    Answer,
+    Clear,
+    Dtmf,
+    Hangup,
+    Held,
+    Resume,
+    Start,
+    UtteranceProgress,
+)
 from voicebot.worker.call_core import CallCore
 from voicebot.worker.effects import (
     BeginRecognition,
@@ -79,14 +90,37 @@ class ThreeLines:
         return []
 
 
-def call(dialogue, caller, *texts, settings=None, **options):
-    core = CallCore(
+class KeysOneByOne(ThreeLines):
+    """Waits up to three seconds for the next key."""
+
+    def __init__(self):
+        super().__init__()
+        self.expired = []
+
+    def start(self):
+        return [Listen(expectation=Expectation(), no_input_ms=None)]
+
+    def handle(self, event):
+        match event:
+            case DigitPressed():
+                return [StartTimer(timer="inter_digit", after_ms=3000)]
+            case TimerExpired(timer=timer):
+                self.expired.append(timer)
+        return []
+
+
+def call_core(dialogue, settings=None):
+    return CallCore(
         settings or TurnSettings(),
         BudgetSettings(),
         HearsTheCaller(),
         lambda start: dialogue,
         LineWithoutEcho(),
     )
+
+
+def call(dialogue, caller, *texts, settings=None, **options):
+    core = call_core(dialogue, settings)
     return VirtualCall(core, engines(*texts, **options), caller).run(START)
 
 
@@ -163,6 +197,46 @@ def test_silence_after_the_prompt_is_reported_once_per_listen():
     dialogue = ThreeLines()
     call(dialogue, ScriptedCaller(("listen",), ("wait", 3500), ("hang_up",)))
     assert [type(e) for e in dialogue.events if isinstance(e, NoInput)] == [NoInput]
+
+
+@pytest.mark.parametrize("frames", [0, 25], ids=["never any", "stop"])
+def test_a_line_that_brings_nothing_is_prompted_all_the_same(frames):
+    """Without a packet from the caller time goes by as in silence; the edge says BYE some time later."""
+    dialogue = ThreeLines()
+    playing = call_core(dialogue)
+    virtual = VirtualCall(playing, engines())
+    virtual.put(0, START)
+    prompted_ms = None
+    for frame, now_ms in enumerate(range(0, 6000, 20)):
+        out = virtual.send(now_ms)
+        if frame < frames:
+            sound = CallerAudio(
+                frame, frame * 160, now_ms * 1000, virtual.position_samples, b"\xff" * 160
+            )
+            virtual.hear(sound, now_ms)
+        virtual.deliver(now_ms)
+        if prompted_ms is None and "Sorry?" in virtual.record.spoken and not out.silence:
+            prompted_ms = now_ms
+    greeting_ms = 20 * len("Welcome to the bank")
+    assert greeting_ms + 3000 <= prompted_ms <= greeting_ms + 3200
+
+
+def test_on_hold_timers_stand_still():
+    """What was left of a timer before the hold is left of it after; silence counts anew."""
+    dialogue = KeysOneByOne()
+    core = call_core(dialogue)
+    core.handle(START, 0)
+    core.handle(Dtmf(digit="4"), 1000)
+    core.handle(Held(held=True), 2000)
+    assert core.next_deadline_ms() is None
+    assert core.advance(60_000) == []
+    core.handle(Held(held=True), 60_000)
+    core.handle(Held(held=False), 62_000)
+    assert core.next_deadline_ms() == 64_000  # 3 s after the key, of which one had gone by
+    core.advance(63_999)
+    assert dialogue.expired == []
+    core.advance(64_000)
+    assert dialogue.expired == ["inter_digit"]
 
 
 def test_a_short_noise_without_words_is_not_answered():

@@ -130,6 +130,20 @@ def test_the_sockets_need_our_origin_and_a_session(tmp_path, headers, path):
     assert refused.value.code == 4403
 
 
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", BASE + "0", None])
+@pytest.mark.parametrize("path", ["/phone/socket", "/listen/c1", "/talk/h1"])
+def test_a_page_from_elsewhere_opens_no_socket_with_our_cookie(tmp_path, origin, path):
+    """The browser sends the cookie of a supervisor along; the origin gives the other page away."""
+    with client(tmp_path) as browser:
+        log_in(browser, "supervisor")
+        hub = browser.app.state.hub
+        hub.board.take({"event": "call_started", "call": "c1", "worker": "worker-1.sock"}, 0.0)
+        headers = {} if origin is None else {"Origin": origin}
+        with pytest.raises(WebSocketDisconnect) as refused:
+            browser.websocket_connect(WS + path, headers=headers).__enter__()
+        assert refused.value.code == 4403
+
+
 def test_only_supervisors_listen_and_only_the_one_who_accepted_talks(tmp_path):
     """Logged in with the right origin, but not in that role, or not with that caller."""
     with client(tmp_path) as browser:
@@ -191,6 +205,22 @@ def test_the_pages_need_no_inline_code_and_no_other_host(tmp_path):
             for forbidden in (" style=", " onclick=", "<style", "javascript:", "http://", "https://"):
                 assert forbidden not in page.replace("src=x onerror", ""), (path, forbidden)
             assert page.count("<script") == page.count('<script type="module" src="/static/')
+
+
+def test_no_secret_of_the_installation_is_shown(tmp_path, monkeypatch):
+    """Neither a page nor the API nor its description names token, key or password, also not to an admin."""
+    monkeypatch.setenv("VOICEBOT_SIP_PASSWORD", "sip-canary")
+    write_call(tmp_path)
+    with client(tmp_path) as browser:
+        browser.app.state.hub.store.join(context("h1"), priority="normal")
+        seen = 0
+        paths = {path for method, path in all_routes(browser) if method == "GET"}
+        for path in paths - {"/api/events"}:  # that one is a stream without an end
+            answer = browser.get(path.replace("/c1", "/c000000000001"), headers=BEARER)
+            seen += answer.status_code == 200
+            for secret in (TOKEN, SECRET.decode(), "scrypt:", "sip-canary", *PASSWORDS.values()):
+                assert secret not in answer.content.decode("latin-1"), path
+        assert seen >= 10
 
 
 def test_the_handoff_token_opens_its_handoff_only_and_not_for_ever(tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 
+import httpx
 import pytest
 
 from voicebot.dialogue import load_dialplan
@@ -30,6 +31,9 @@ GOOD = '{"amount": "42.10 GBP", "name": "Ann", "more": "dropped"}'
 def answer(text=GOOD, status="200 OK", kind="application/json", extra=""):
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\n{extra}\r\n"
     return (head + text).encode()
+
+
+DRIP = object()  # a byte every 20 ms
 
 
 class Server:
@@ -62,6 +66,13 @@ class Server:
                 script = self.answers[min(len(self.requests), len(self.answers)) - 1]
                 if script is None:
                     await asyncio.sleep(1)
+                    break
+                if script is DRIP:
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                    for _ in range(100):
+                        writer.write(b" ")
+                        await writer.drain()
+                        await asyncio.sleep(0.02)
                     break
                 writer.write(script)
                 await writer.drain()
@@ -192,6 +203,46 @@ async def test_a_name_that_leads_inside_is_not_asked(address):
         await client.close()
     assert asked == ["crm.example"]
     assert server.requests == []
+
+
+async def test_a_name_is_looked_up_once_and_what_was_looked_at_is_used():
+    """Rebinding: a name server that says something harmless first and 127.0.0.1 next is not asked again."""
+    answers = [["93.184.216.34"], ["127.0.0.1"]]
+    reached = []
+
+    async def resolver(host, port):
+        return answers.pop(0)
+
+    async def body():
+        yield GOOD.encode()
+
+    def serve(request):
+        reached.append((request.url.host, request.headers["host"]))
+        return httpx.Response(200, content=body())
+
+    client = client_for(
+        "http://crm.example",
+        allowed=("crm.example",),
+        resolver=resolver,
+        transport=httpx.MockTransport(serve),
+    )
+    assert (await client.run(call(key="first"))).outcome == "ok"
+    assert (await client.run(call(key="second"))).outcome == "error"
+    await client.close()
+    assert reached == [("93.184.216.34", "crm.example")]
+
+
+async def test_a_slow_body_ends_at_the_deadline_and_a_large_one_at_64_kib():
+    """Bytes that come one by one do not prolong the 300 ms; one byte too many is too many."""
+    began = time.monotonic()
+    finished, _ = await outcome(DRIP)
+    assert finished.outcome == "timeout"
+    assert time.monotonic() - began < 0.9
+    for size, expected in ((65_536, "ok"), (65_537, "error")):
+        body = GOOD[:-1] + ', "pad": "' + "x" * (size - len(GOOD) - 11) + '"}'
+        assert len(body) == size
+        finished, _ = await outcome(answer(body))
+        assert finished.outcome == expected
 
 
 async def test_one_inner_address_among_public_ones_is_enough_to_refuse():

@@ -46,6 +46,41 @@ def test_strangers_get_nothing_by_default():
     assert gate.check(SipRequest("ACK", STRANGER), state(), 0).reason == ""
 
 
+def test_what_was_cut_off_is_refused_up_to_a_rate():
+    """Half an INVITE is no INVITE, in a call or not; a stranger learns nothing by it."""
+    gate = door(invites_per_s=1, invite_burst=5)
+    assert gate.check(invite(STRANGER, flaw=513), state(), 0).code == DROP
+    assert gate.check(invite(flaw=513, in_dialog=True), state(), 0).code == 513
+    codes = [gate.check(invite(flaw=513), state(), 0.001 * n).code for n in range(20)]
+    assert codes == [513] * 4 + [DROP] * 16
+
+
+FINE = "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nTo: <sip:a@b>\r\nl: 4\r\nCall-ID: 1\r\n\r\nbody"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flaw"),
+    [
+        ("", "", 0),
+        ("l: 4", "l: 3", 0),
+        ("l: 4\r\n", "", 0),
+        ("Via: ", "Via: SIP/2.0/UDP g\r\nVia: ", 0),
+        ("l: 4", "l: 5", 400),
+        ("l: 4", "l: 4\r\nContent-Length: 4", 400),
+        ("Call-ID", "I : 2\r\nCall-ID", 400),
+        ("To: ", "t: <sip:c@d>\r\nTo: ", 400),
+        ("INVITE", "OPTIONS", 0),
+    ],
+)
+def test_flaws_that_the_library_does_not_see(old, new, flaw):
+    """A body that is not all there, a header twice of which there must be one: no call begins so."""
+    assert read_request(FINE.replace(old, new, 1).encode(), "127.0.0.1").flaw == flaw
+    broken_bye = (
+        FINE.replace("INVITE", "BYE").replace("<sip:a@b>", "<sip:a@b>;tag=1").replace("l: 4", "l: 9")
+    )
+    assert read_request(broken_bye.encode(), "127.0.0.1").flaw == 0
+
+
 def test_strangers_may_get_403_up_to_a_rate():
     """A scan is answered at first and then no more."""
     gate = door(strangers="refuse", invites_per_s=1, invite_burst=5)

@@ -70,6 +70,48 @@ def test_reordered_packets_come_out_in_order():
     assert not any(f.concealed for f in receiver.frames)
 
 
+LINES = {
+    "1 % at random": lambda chance, _: chance.random() < 0.01,
+    "5 % at random": lambda chance, _: chance.random() < 0.05,
+    "20 % at random": lambda chance, _: chance.random() < 0.20,
+    "5 % in bursts of five": lambda _, seq: seq % 100 in range(40, 45),
+    "20 % in bursts of ten": lambda _, seq: seq % 50 in range(20, 30),
+}
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 30, 60])
+@pytest.mark.parametrize("lossy", LINES)
+def test_a_bad_line_is_heard_in_order_and_in_full_length(lossy, jitter_ms):
+    """Loss, jitter that reorders, duplicates: a frame per 20 ms, what came in time is in its place, once."""
+    chance = random.Random(18)
+    receiver, sent, lost = Receiver(), 1500, set()
+    arrivals = []
+    for seq in range(sent):
+        if seq and LINES[lossy](chance, seq):
+            lost.add(seq)
+            continue
+        for _ in range(2 if chance.random() < 0.05 else 1):
+            delay_us = round(chance.uniform(0, jitter_ms) * 1000)
+            arrivals.append((seq * TICK_US + delay_us, 1, seq))
+    ticks = [(tick * TICK_US + 10_000, 0, tick) for tick in range(sent + 20)]
+    for at_us, is_packet, number in sorted(arrivals + ticks):
+        if is_packet:
+            receiver.give(number, struct.pack("!H", number) * 80, at_us)
+        else:
+            receiver.path.tick(at_us)
+    frames = [f for f in receiver.frames if f.timestamp < sent * 160]
+    stamps = [f.timestamp for f in frames]
+    assert stamps == list(range(stamps[0], sent * 160, 160))
+    assert stamps[0] <= 3 * 160  # the very first may be overtaken
+    for frame in frames:
+        if frame.source_payload is not None:
+            assert frame.source_payload == struct.pack("!H", frame.timestamp // 160) * 80
+    guessed = sum(f.concealed for f in frames)
+    late = guessed - len(lost)
+    assert 0 <= late <= 0.02 * sent, late
+    assert receiver.path.statistics.snapshot().lost == pytest.approx(len(lost), abs=1)
+
+
 def test_alaw_reaches_the_worker_as_ulaw():
     """The link carries mu-law; the A-law bytes are kept for a bridge."""
     receiver = Receiver(NegotiatedMedia("127.0.0.1", 40000, codec="PCMA"))

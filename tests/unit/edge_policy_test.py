@@ -139,9 +139,11 @@ def test_sending_never_raises():
     port = RtpPortPool("127.0.0.1", "127.0.0.1", base, base + 7).open()
     port.send(b"x" * 70_000, ("127.0.0.1", 9))
     assert port.send_errors == 1
+    port.send_rtcp(b"x", ("127.0.0.1", 65536))  # one above the RTP port of a far end on 65535
+    assert port.send_errors == 2
     port.close()
     port.send(b"x", ("127.0.0.1", 9))
-    assert port.send_errors == 1
+    assert port.send_errors == 2
 
 
 def test_empty_range_is_a_config_error():

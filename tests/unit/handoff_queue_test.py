@@ -223,10 +223,11 @@ def test_the_callers_of_a_worker_are_told_what_is_due(tmp_path):
     """Place, call back, overflow, each at its time; callers of other workers are not ours to tell."""
     store = HandoffStore(tmp_path)
     rules = QueueRules("general", callback_after_ms=50_000, overflow_after_ms=100_000, overflow="fraud")
-    now_s = 1000.0
-    store.join(context("h1", "c1"), priority="normal", now_s=now_s)
-    store.join(context("h2", "c2"), priority="normal", now_s=now_s)
-    waiting = WaitingCalls(store, lambda: (rules,), lambda: now_s)
+    now_s = 1000
+    # Of the time of day nothing is believed: it may have jumped since.
+    store.join(context("h1", "c1"), priority="normal", now_s=9e9, now_boot_ms=1_000_000)
+    store.join(context("h2", "c2"), priority="normal", now_s=0.0, now_boot_ms=1_000_000)
+    waiting = WaitingCalls(store, lambda: (rules,), lambda: now_s * 1000)
     assert waiting.look({"h2": "c2"}) == []
     now_s += 30
     assert told(waiting.look({"h2": "c2"})) == [("c2", "place", 2, "")]
@@ -245,7 +246,7 @@ def test_the_callers_of_a_worker_are_told_what_is_due(tmp_path):
 def test_the_last_of_a_full_queue_overflows(tmp_path):
     store = HandoffStore(tmp_path)
     rules = QueueRules("general", max_waiting=1, overflow="fraud")
-    store.join(context("h1", "c1"), priority="normal", now_s=10.0)
-    store.join(context("h2", "c2"), priority="normal", now_s=11.0)
-    waiting = WaitingCalls(store, lambda: (rules,), lambda: 12.0)
+    store.join(context("h1", "c1"), priority="normal", now_boot_ms=10_000)
+    store.join(context("h2", "c2"), priority="normal", now_boot_ms=11_000)
+    waiting = WaitingCalls(store, lambda: (rules,), lambda: 12_000)
     assert told(waiting.look({"h1": "c1", "h2": "c2"})) == [("c2", "overflow", 0, "fraud")]

@@ -1,6 +1,7 @@
 """The webhook of a handoff, from the worker to a receiver, and the token in it at the console."""
 
 import asyncio
+import contextlib
 import json
 import time
 
@@ -43,6 +44,32 @@ async def test_the_webhook_is_signed_and_its_token_opens_the_handoff(tmp_path, m
     said = json.loads(body)
     assert said["handoff"]["caller"] == "+442071838750"
     assert token_opens(handoff_secret(settings(tmp_path)), said["token"], "h1", now_s)
+
+
+async def test_a_webhook_s_answer_is_not_read(tmp_path, monkeypatch):
+    """A body without an end, or a redirect, costs neither memory nor time: the status is all."""
+    monkeypatch.setenv("VOICEBOT_HANDOFF_KEY", "shared key")
+    asked, sent = [], 0
+
+    async def receive(reader, writer):
+        nonlocal sent
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /again\r\n\r\n")
+            while sent < 50_000_000:
+                writer.write(b"x" * 100_000)
+                await writer.drain()
+                sent += 100_000
+        writer.close()
+
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/handoffs"
+        live = LiveCalls(tmp_path, HandoffSettings(webhook_url=url))
+        async with asyncio.timeout(10):
+            await live._tell_webhook(context("h1"))
+    assert len(asked) == 1
+    assert sent < 50_000_000
 
 
 def test_without_a_key_the_console_has_its_own(tmp_path, monkeypatch):

@@ -280,7 +280,8 @@ def test_half_a_frame_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("mode", "ppm"), [(ReadMode.PACED, -200), (ReadMode.PACED, 200), (ReadMode.EAGER, 200)]
+    ("mode", "ppm"),
+    [(ReadMode.PACED, -200), (ReadMode.PACED, 200), (ReadMode.EAGER, -200), (ReadMode.EAGER, 200)],
 )
 def test_clock_skew(mode, ppm):
     """30 minutes with a sender 200 ppm off: the delay stays bounded and almost nothing is lost."""

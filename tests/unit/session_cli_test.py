@@ -161,6 +161,11 @@ def test_export_as_json_lines_and_as_a_table(data, tmp_path):
     assert rows[1]["response_onset_p50_ms"] == "900.0"
     assert rows[1]["caller"] == "'+4930111"
     assert rows[1]["caller_name"].startswith("'=")
+    assert (rows[0]["lost_packets"], rows[0]["foreign_packets"], rows[0]["jitter_ms"]) == (
+        "6",
+        "0",
+        "1.5",
+    )
     assert "balance" not in run("export", "--format", "csv")
     out = tmp_path / "calls.csv"
     run("export", "--format", "csv", "--out", out)
@@ -204,6 +209,14 @@ def test_rca_names_the_stage_that_overspent(data):
     assert "520 ms" in output
     assert "nothing out of the ordinary" in run("rca", "c0000000002", program=voicebot_cli.app)
     run("rca", "nobody", program=voicebot_cli.app, code=1)
+
+
+@pytest.mark.parametrize(("route_ms", "causes"), [(81.0, 0), (99.0, 0), (101.0, 1)])
+def test_less_than_a_packet_above_a_budget_explains_nothing(route_ms, causes):
+    """Onsets come in steps of 20 ms; every other call would have a cause otherwise."""
+    line = TranscriptLine(who="caller", text="x", stages_ms={"route": route_ms}, overspent=("route",))
+    record = msgspec.structs.replace(SLOW, transcript=(line,))
+    assert len(root_causes(record, {"route": 80.0})) == causes
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+import structlog
 
 from voicebot.core.errors import SessionStoreError, StaleLeaseError
 from voicebot.dialogue.actions import CallTool, StoreTurn
@@ -137,6 +138,29 @@ async def test_a_worker_that_was_replaced_neither_speaks_nor_calls(store, tmp_pa
     records = list(CallDetailLog(tmp_path).read())
     assert [r.reason for r in records] == ([] if replaced else ["worker stopped"])
     assert (await store.load("s1")).turns == ({} if replaced else (await store.load("s1")).turns)
+
+
+class StumblesOverASecret(OneTurn):
+    """A fault of ours, with what the caller keyed in among its words."""
+
+    def handle(self, item, now_ms):
+        passcode = "8642x"
+        return [int(passcode)]
+
+
+async def test_a_crash_dump_tells_where_and_nothing_of_the_caller(store, tmp_path):
+    """The log names the line and the kind of error; the words of the error quote a passcode."""
+    engines = Engines(recognise=None, speak=None, call_tool=None, ask_router=None)
+    own = CallJournal(store, CallDetailLog(tmp_path), "bank", orphan_grace_s=0.05)
+    session = CallSession(FakeLink(start()), StumblesOverASecret(), engines, own, restore=None)
+    with structlog.testing.capture_logs() as lines:
+        async with asyncio.timeout(5):
+            await session.run()
+    (failed,) = [line for line in lines if line["event"] == "call_failed"]
+    assert failed["error"] == "ValueError"
+    assert "in handle" in failed["exception"]
+    assert "8642" not in repr(lines)
+    assert [r.reason for r in CallDetailLog(tmp_path).read()] == ["internal error"]
 
 
 async def test_a_worker_that_only_hung_still_says_what_came_of_its_tool(store, tmp_path):

@@ -1,7 +1,8 @@
 """Who may begin a call now: decided for each SIP request before the library spends anything on it.
 
-    request ─► a stranger? ─► of a call in progress? ─► OPTIONS ─► INVITE: banned, too many, draining,
-                 drop, 403        always let in          truth       overloaded, half open, full, who?
+    request ─► a stranger? ─► flawed? ─► of a call in progress? ─► OPTIONS ─► INVITE: banned, too
+                 drop, 403     400, 513      always let in           truth      many, draining, over-
+                                                                                loaded, full, who?
 
 Pure: times and the state of the edge come as arguments. Calls in progress always pass, whatever goes on
 around them; what is refused gets one stateless answer or none and costs no call slot.
@@ -37,6 +38,7 @@ class SipRequest:
         uri: Request-URI.
         branch: Of the topmost Via: the same for a repetition of the same request.
         authorization: Value of its Authorization header; empty without one.
+        flaw: Status that its text alone deserves, though the library would take it; 0: none.
     """
 
     method: str
@@ -46,6 +48,7 @@ class SipRequest:
     uri: str = ""
     branch: str = ""
     authorization: str = ""
+    flaw: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,9 @@ class Admission:
         trunk = self.is_trunk(source)
         if not trunk and not front and not _inside(source, self._peers):
             return self._stranger(request, now_s)
+        if request.flaw:
+            refusal = Verdict(request.flaw, "malformed")
+            return self._bounded(self._source(source, now_s), refusal, now_s)
         if request.in_dialog:
             # The library answers OPTIONS in a dialog with 500, which some border controllers take for
             # the end of the call.

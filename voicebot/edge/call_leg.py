@@ -568,7 +568,7 @@ class CallLeg:
         if self._held:
             since_us, limit_s = max(last_us or 0, self._held_since_us), rtp.hold_timeout_s
         elif last_us is None:
-            since_us, limit_s = self._answered_us, rtp.no_media_timeout_s
+            since_us, limit_s = max(self._answered_us, self._held_since_us), rtp.no_media_timeout_s
         else:
             since_us, limit_s = max(last_us, self._held_since_us), rtp.media_timeout_s
         if now_us - since_us > limit_s * 1_000_000:

@@ -77,7 +77,7 @@ class RtpPort:
             return
         try:
             through.sendto(datagram, target)
-        except OSError:
+        except (OSError, OverflowError):  # RTCP to a far end on port 65535 has no port above it
             self.send_errors += 1
 
 

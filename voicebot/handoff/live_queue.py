@@ -6,7 +6,7 @@ from voicebot.handoff.queue import Agent, CallerQueue, Due, Entry, QueueRules
 from voicebot.handoff.queue_store import HandoffRow, HandoffStore
 
 Told = tuple[float, bool]
-"""When a caller was told the place last (ms since 1970), and whether a call back was offered."""
+"""When a caller was told the place last (ms of the boot clock), and whether a call back was offered."""
 
 
 def queue_on_disk(
@@ -52,7 +52,7 @@ def _entry(row: HandoffRow, told: Told | None) -> Entry:
     return Entry(
         row.handoff_id,
         row.queue,
-        row.joined_s * 1000,
+        row.joined_boot_ms,
         priority,  # type: ignore[arg-type]  # one of three words, looked at in the line before
         taken_by=row.taken_by,
         declined_by=set(row.declined_by),

@@ -5,7 +5,7 @@
               └─ due(): announcement │ callback offer │ overflow
 
 Order of service: priority, then time of arrival. Times are milliseconds on one clock; entries that come
-back from disk keep their place because the clock is the time of day there.
+back from disk keep their place because the clock is that of the machine's start there.
 """
 
 from collections.abc import Iterable, Mapping

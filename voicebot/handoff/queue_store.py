@@ -14,6 +14,7 @@ import msgspec
 from voicebot.handoff.context import HandoffContext
 from voicebot.handoff.queue import Agent
 from voicebot.handoff.store_file import HandoffFile
+from voicebot.session.boot_clock import boot_ms
 
 State = Literal["waiting", "taken", "talking", "over"]
 MAX_ROWS: Final = 500
@@ -24,7 +25,8 @@ CREATE TABLE IF NOT EXISTS handoffs (
   joined_s REAL NOT NULL, taken_by TEXT NOT NULL DEFAULT '', taken_s REAL, ended_s REAL,
   outcome TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', code INTEGER NOT NULL DEFAULT 0,
   note TEXT NOT NULL DEFAULT '', context TEXT NOT NULL,
-  skills TEXT NOT NULL DEFAULT '[]', declined_by TEXT NOT NULL DEFAULT '[]'
+  skills TEXT NOT NULL DEFAULT '[]', declined_by TEXT NOT NULL DEFAULT '[]',
+  joined_boot_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS handoffs_state ON handoffs (state, joined_s);
 CREATE TABLE IF NOT EXISTS agents (
@@ -33,12 +35,15 @@ CREATE TABLE IF NOT EXISTS agents (
 """
 _FIELDS: Final = (
     "handoff_id, queue, priority, state, joined_s, taken_by, taken_s, ended_s, "
-    "outcome, reason, code, note, context, skills, declined_by"
+    "outcome, reason, code, note, context, skills, declined_by, joined_boot_ms"
 )
 
 
 class HandoffRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One handoff; times are seconds since 1970."""
+    """One handoff; times are seconds since 1970, for people.
+
+    ``joined_boot_ms`` is what waiting is measured by: a wall clock that jumps sends nobody away.
+    """
 
     handoff_id: str
     queue: str
@@ -55,6 +60,7 @@ class HandoffRow(msgspec.Struct, frozen=True, kw_only=True):
     context: HandoffContext
     skills: tuple[str, ...] = ()
     declined_by: tuple[str, ...] = ()
+    joined_boot_ms: int = 0
 
     def waited_s(self, now_s: float) -> float:
         """How long the caller waited, or has waited so far."""
@@ -68,6 +74,7 @@ class HandoffStore(HandoffFile):
     added = (
         ("handoffs", "skills", "TEXT NOT NULL DEFAULT '[]'"),
         ("handoffs", "declined_by", "TEXT NOT NULL DEFAULT '[]'"),
+        ("handoffs", "joined_boot_ms", "INTEGER NOT NULL DEFAULT 0"),
     )
 
     def join(
@@ -77,15 +84,20 @@ class HandoffStore(HandoffFile):
         priority: str,
         skills: Sequence[str] = (),
         now_s: float | None = None,
+        now_boot_ms: int | None = None,
     ) -> None:
         """A caller waits from now on; joining twice changes nothing."""
         joined_s = time.time() if now_s is None else now_s
+        joined_boot_ms = boot_ms() if now_boot_ms is None else now_boot_ms
         needed = msgspec.json.encode(skills).decode()
-        row = (context.handoff_id, context.queue, priority, joined_s, _json(context), needed)
+        row = (
+            *(context.handoff_id, context.queue, priority),
+            *(joined_s, _json(context), needed, joined_boot_ms),
+        )
         with self._connection() as db:
             db.execute(
                 "INSERT OR IGNORE INTO handoffs (handoff_id, queue, priority, state, joined_s, context,"
-                " skills) VALUES (?, ?, ?, 'waiting', ?, ?, ?)",
+                " skills, joined_boot_ms) VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?)",
                 row,
             )
 

@@ -159,11 +159,15 @@ def as_csv(records: Iterable[CallDetailRecord]) -> str:
         onset = r.latency.get("response_onset")
         cells = [
             *(getattr(r, name) for name in CSV_FIELDS),
-            *(r.line.get(name, "") for name in CSV_LINE),
+            *(_figure(r.line.get(name, 0.0)) if r.line else "" for name in CSV_LINE),
             *((onset.p50_ms, onset.max_ms) if onset else ("", "")),
         ]
         writer.writerow([_cell(cell) for cell in cells])
     return stream.getvalue()
+
+
+def _figure(value: float) -> float:
+    return int(value) if float(value).is_integer() else value
 
 
 def _cell(value: object) -> object:

@@ -16,6 +16,8 @@ from voicebot.session.call_detail_record import CallDetailLog, CallDetailRecord
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from voicebot.session.retention import AlsoErase
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
@@ -45,6 +47,8 @@ Config = Annotated[
 CallName = Annotated[
     str, typer.Argument(metavar="CALL", help="Call id, session id or SIP Call-ID; a beginning will do.")
 ]
+also_erase: "list[AlsoErase]" = []
+"""Filled by ``voicebot.cli``: handoffs are above this package."""
 Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -185,7 +189,7 @@ def purge(
     config: Config = None,
     yes: Sure = False,
 ) -> None:
-    """Delete records, recordings and sessions that are old enough.
+    """Delete records, recordings, sessions and handoffs that are old enough.
 
     Example (from a timer, once a day): voicebot calls purge --older-than 30d --yes
     """
@@ -204,7 +208,7 @@ def erase(
     config: Config = None,
     yes: Sure = False,
 ) -> None:
-    """Delete all that is kept of one caller: records, recordings, sessions, journals.
+    """Delete all that is kept of one caller: records, recordings, sessions, journals, handoffs.
 
     Example: voicebot calls erase --caller +4930123456
     """
@@ -233,7 +237,7 @@ def _erase(
         await store.start()
         try:
             return await erase_records(
-                store, settings.data_dir, older_than_s=older_than_s, caller=caller
+                store, settings.data_dir, older_than_s=older_than_s, caller=caller, also=also_erase
             )
         finally:
             await store.close()
@@ -248,6 +252,7 @@ def _erase(
                 "sessions": erased.sessions,
                 "call_records": erased.call_records,
                 "recordings": erased.recordings,
+                "handoffs": erased.others,
             }
         )
     )

@@ -7,6 +7,7 @@ next run finds by their age, never a record that points to nothing and cannot be
 import asyncio
 import re
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,11 @@ class Erased:
     sessions: int
     call_records: int
     recordings: int
+    others: int = 0
+
+
+AlsoErase = Callable[[Path, float | None, str | None], int]
+"""Deletes what a package above this one keeps: data directory, ended before (s since 1970), caller."""
 
 
 async def erase(
@@ -36,6 +42,7 @@ async def erase(
     older_than_s: float | None = None,
     caller: str | None = None,
     now_s: float | None = None,
+    also: Iterable[AlsoErase] = (),
 ) -> Erased:
     """Delete what is older than a time, or all of one caller; with both, only what meets both.
 
@@ -45,6 +52,7 @@ async def erase(
         older_than_s: Age in seconds; sessions under way are never too old.
         caller: As in the session record.
         now_s: Time of day, seconds since 1970; now when None.
+        also: Records of other packages.
 
     Raises:
         SessionStoreError: Something could not be deleted; run it again.
@@ -69,7 +77,8 @@ async def erase(
         recordings = await asyncio.to_thread(_delete_recordings, folder, names, too_old_s)
     except OSError as error:
         raise SessionStoreError(f"recordings: {error}") from error
-    return Erased(sessions=len(purged.sessions), call_records=gone, recordings=recordings)
+    others = [await asyncio.to_thread(erase_more, data_dir, before_s, caller) for erase_more in also]
+    return Erased(len(purged.sessions), gone, recordings, sum(others))
 
 
 def _delete_recordings(folder: Path, names: set[str], before_s: float | None) -> int:

@@ -13,6 +13,8 @@ JITTER_MS: Final = 40.0
 CONCEALED_RATIO: Final = 0.05
 SLOW_RING_MS: Final = 1000
 MIN_PACKETS: Final = 50
+TICK_MS: Final = 20.0
+"""Turns are timed in packets of 20 ms: less above a budget than one of them explains nothing."""
 
 ADVICE: Final[Mapping[str, str]] = {
     "endpoint": "its end was waited for: tell the dialplan what to expect, or shorten turn.hold_*",
@@ -61,7 +63,9 @@ def _stages(record: CallDetailRecord, limits_ms: Mapping[str, float]) -> list[Fi
             took_ms = line.stages_ms.get(stage, 0.0)
             if stage == "endpoint":  # its budget runs from the last speech packet
                 took_ms += line.stages_ms.get("speech_end", 0.0)
-            over[stage].append((number, max(0.0, took_ms - limits_ms.get(stage, 0.0))))
+            excess_ms = max(0.0, took_ms - limits_ms.get(stage, 0.0))
+            if excess_ms >= TICK_MS:
+                over[stage].append((number, excess_ms))
     findings = []
     for stage, turns in over.items():
         worst, most_ms = max(turns, key=lambda turn: turn[1])

@@ -7,12 +7,14 @@ A line costs about 60 microseconds: never one per frame.
 import logging
 import os
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
 from voicebot.config.settings import LogSettings
+from voicebot.core.errors import VoicebotError
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -57,6 +59,24 @@ def configure_logging(settings: LogSettings, *, program: str, stream: TextIO | N
     logging.basicConfig(
         level=logging.WARNING, stream=stream or sys.stderr, format="%(name)s: %(message)s"
     )
+
+
+def failure_fields(error: BaseException) -> dict[str, str]:
+    """What a log line may tell of a failure in the middle of a conversation.
+
+    Where it happened, and the words only where they are ours or the system's: ``int("8642")`` that fails
+    quotes what it was given, which may be a passcode.
+
+    Args:
+        error: It.
+
+    Returns:
+        ``error`` and ``exception`` of the log line.
+    """
+    known = isinstance(error, VoicebotError | OSError)
+    told = repr(error) if known else type(error).__name__
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return {"error": told, "exception": f"{frames}{told}"}
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

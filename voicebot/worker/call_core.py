@@ -198,6 +198,7 @@ class CallCore:
         self.asked_transfer: TransferCall | None = None
         self.listens_to_secret = False
         self._held = False
+        self._held_since_ms = 0.0
         self._over = False
         self._meter = TurnMeter(budget)
         self._speculator = Speculator(settings.max_speculations)
@@ -410,9 +411,16 @@ class CallCore:
         return [*effects, EndCall(reason, stop)]
 
     def _hold(self, held: Held, now_ms: float) -> list[Effect]:
-        self._held = held.held
-        if not held.held:
+        if held.held and not self._held:
+            self._held_since_ms = now_ms
+        elif self._held and not held.held:
+            # Nobody could answer meanwhile: what was left of each timer is left of it now.
+            held_ms = now_ms - self._held_since_ms
+            self._timers_ms = {name: due + held_ms for name, due in self._timers_ms.items()}
+            self._hangup_by_ms += held_ms
+            self._quiet.skip(held_ms)
             self._listener.rearm(now_ms)
+        self._held = held.held
         return []
 
     def _result(self, result: Result, now_ms: float) -> list[Effect]:

@@ -28,7 +28,7 @@ from voicebot.link.messages import Acknowledge, LegAudio, Start, Stop
 from voicebot.link.server import WorkerLink
 from voicebot.session.redaction import redact_text
 from voicebot.telemetry import metrics
-from voicebot.telemetry.log import get_logger
+from voicebot.telemetry.log import failure_fields, get_logger
 from voicebot.worker.call_core import CallCore, Dialogue
 from voicebot.worker.call_inbox import CallInbox
 from voicebot.worker.call_meter import CallMeter
@@ -207,7 +207,7 @@ class CallSession:
                 if self._voice is not None:
                     self._voice.cancel()
         except* Exception as group:  # noqa: BLE001  the call ends here, with its record; others go on
-            self._log.error("call_failed", error=repr(group.exceptions[0]), exc_info=group.exceptions[0])
+            self._log.error("call_failed", **failure_fields(group.exceptions[0]))
             self._end = self._end or EndCall(INTERNAL_ERROR, None)
         finally:
             self._inbox.close()

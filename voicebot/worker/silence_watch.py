@@ -38,6 +38,10 @@ class SilenceWatch:
         """Watch for so much silence."""
         self._limits_ms[timer] = limit_ms
 
+    def skip(self, time_ms: float) -> None:
+        """So much time counts as nothing: the call was on hold."""
+        self._last_sound_ms += time_ms
+
     def cancel(self, timers: Iterable[str]) -> None:
         """Forget these; unknown names are ignored."""
         for timer in timers:

@@ -3,13 +3,13 @@
 queue on disk ── due ──► Announce, OfferCallback, Overflow ──► ConsoleCommand into the call
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from voicebot.handoff.live_queue import Told, queue_on_disk
 from voicebot.handoff.queue import Announce, OfferCallback, Overflow, QueueRules
 from voicebot.handoff.queue_store import HandoffStore
+from voicebot.session.boot_clock import boot_ms
 from voicebot.worker.effects import ConsoleCommand
 
 LOOK_EVERY_S: Final = 1.0
@@ -21,18 +21,18 @@ class WaitingCalls:
     Args:
         store: The queue's record.
         rules: Of the dialplan's queues, as they are now.
-        clock_s: Seconds since 1970.
+        clock_ms: Milliseconds since the machine was started.
     """
 
     def __init__(
         self,
         store: HandoffStore,
         rules: Callable[[], Sequence[QueueRules]],
-        clock_s: Callable[[], float] = time.time,
+        clock_ms: Callable[[], float] = boot_ms,
     ) -> None:
         self._store = store
         self._rules = rules
-        self._clock_s = clock_s
+        self._clock_ms = clock_ms
         self._told: dict[str, Told] = {}
 
     def look(self, waiting: Mapping[str, str]) -> list[tuple[str, ConsoleCommand]]:
@@ -44,7 +44,7 @@ class WaitingCalls:
         Raises:
             SessionStoreError: The record cannot be read.
         """
-        now_ms = self._clock_s() * 1000
+        now_ms = self._clock_ms()
         # A caller whom we see for the first time has just joined, or has heard of it at another worker.
         self._told = {name: self._told.get(name, (now_ms, False)) for name in waiting}
         queue, leaving = queue_on_disk(self._store, self._rules(), self._told)

@@ -11,6 +11,7 @@ import ipaddress
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from voicebot.edge.admission import DROP, SipRequest, Verdict
@@ -35,6 +36,11 @@ _BRANCH = re.compile(
 )
 _CLAIMED = re.compile(rb"\nx-source-address[ \t]*:[ \t]*([0-9.]{1,15})[ \t]*(?=\r|\n|$)", re.IGNORECASE)
 _AUTHORIZATION = re.compile(rb"\nauthorization[ \t]*:[ \t]*([^\r\n]{1,2048})", re.IGNORECASE)
+_LENGTH_OF_BODY = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,10})", re.IGNORECASE)
+_SINGLE = re.compile(
+    rb"\n(?:(call-id|i)|(cseq)|(from|f)|(to|t)|(max-forwards)|(content-length|l))[ \t]*:", re.IGNORECASE
+)
+"""Headers of which a request has one (RFC 3261 section 20, table 2)."""
 _log = get_logger()
 
 Decide = Callable[[SipRequest], Verdict]
@@ -72,22 +78,34 @@ class _Module(ctypes.Structure):
 
 def read_request(text: bytes, source: str) -> SipRequest | None:
     """What matters of a request's text; None when it does not begin like one."""
-    head = text.partition(b"\r\n\r\n")[0]
+    head, separator, body = text.partition(b"\r\n\r\n")
     first = _FIRST_LINE.match(head + b"\n")
     if first is None:
         return None
     branch = _BRANCH.search(head)
     authorization = _AUTHORIZATION.search(head)
     claimed = _CLAIMED.findall(head)
+    in_dialog = _TO_TAG.search(head) is not None
+    begins_a_call = first[1] == b"INVITE" and not in_dialog
     return SipRequest(
         method=first[1].decode(),
         source=source,
         claimed=claimed[-1].decode() if claimed else "",
-        in_dialog=_TO_TAG.search(head) is not None,
+        in_dialog=in_dialog,
         uri=first[2].decode("utf-8", "surrogateescape"),
         branch=branch[1].decode("utf-8", "surrogateescape") if branch else "",
         authorization=authorization[1].decode("utf-8", "surrogateescape") if authorization else "",
+        flaw=400 if begins_a_call and _is_flawed(head, len(body) if separator else None) else 0,
     )
+
+
+def _is_flawed(head: bytes, body_bytes: int | None) -> bool:
+    """What RFC 4475 has refused with 400 and the library takes (sections 3.1.2.2 and 3.3.8)."""
+    kinds = [match.lastindex for match in _SINGLE.finditer(head)]
+    if len(kinds) > len(set(kinds)):
+        return True
+    told = _LENGTH_OF_BODY.search(head)
+    return told is not None and body_bytes is not None and int(told[1]) > body_bytes
 
 
 class SipDoor:
@@ -134,6 +152,9 @@ class SipDoor:
             length = struct.unpack("q", ctypes.string_at(data + _LENGTH, 8))[0]
             text = ctypes.string_at(data + _PACKET, max(0, min(length, _MAX_PACKET)))
             request = read_request(text.lstrip(b"\r\n"), source)
+            if request is not None and length >= _MAX_PACKET:
+                # Cut off, an INVITE looks like one without a body, which would be answered.
+                request = replace(request, flaw=513)
             if request is None:
                 return _LET_IN  # the library knows how to refuse what is no request
             verdict = self._decide(request)

@@ -157,7 +157,14 @@ class PjSipLeg:
         if audio is None or audio.status in (pj.PJSUA_CALL_MEDIA_NONE, pj.PJSUA_CALL_MEDIA_ERROR):
             self.tell("on_media", NegotiatedMedia("", 0, send=False, receive=False))
             return
-        stream = call.getStreamInfo(audio.index)
+        try:
+            stream = call.getStreamInfo(audio.index)
+        except pj.Error:
+            if audio.dir != pj.PJMEDIA_DIR_NONE:
+                raise
+            # On hold from the first moment (a=inactive): the library has no stream yet.
+            self.tell("on_media", NegotiatedMedia("", 0, send=False, receive=False))
+            return
         address, _, port = str(stream.remoteRtpAddress).rpartition(":")
         target = MediaTarget(address, int(port))
         if not self.agent.may_send_to(target):
