@@ -24,6 +24,7 @@ from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.endpointer import SAMPLES_PER_MS, EndOfTurn, Endpointer, HoldReason, SpeechStart
 from voicebot.turn.voice_activity import WINDOW_SAMPLES, VadWindow, VoiceActivityDetector
 from voicebot.turn.voice_history import VoiceHistory
+from voicebot.turn.voicing import LOOKED_AT_SAMPLES, is_voice
 
 FULL_SCALE = 32768.0
 FRAME_MS = 20
@@ -110,6 +111,7 @@ class Listener:
         self._voice_power = 0.0
         self._voice_frames = 0
         self._loudest_dbov = _NOTHING_DBOV
+        self._near_dbov = settings.barge_in_near_dbov
         self._last_frame_ms = 0.0
         self._stall_checked_ms = 0.0
         self._bot_spoke = False
@@ -130,6 +132,11 @@ class Listener:
     def loudest_dbov(self) -> float:
         """The loudest 100 ms of the turn under way, without our echo where that is known."""
         return self._loudest_dbov
+
+    @property
+    def near(self) -> bool:
+        """Whether the voice that is heard is about as loud as the caller's."""
+        return self._loudest_dbov >= self._near_dbov
 
     @property
     def expects_more(self) -> bool:
@@ -204,7 +211,8 @@ class Listener:
 
     def caller_speaks_at(self, level_dbov: float) -> None:
         """The caller's own level is known: what is nearly as loud is never too far away."""
-        self._trigger.hear_from(level_dbov - self._settings.barge_in_below_own_db)
+        self._near_dbov = level_dbov - self._settings.barge_in_below_own_db
+        self._trigger.hear_from(self._near_dbov)
 
     def second_look(self, *, looking: bool) -> None:
         """An interruption is being judged: its words are wanted soon, not once its turn is over."""
@@ -219,13 +227,16 @@ class Listener:
         self.rearm(now_ms)
         return self._drop_turn()
 
-    def audio(self, frame: CallerAudio, now_ms: float, *, may_interrupt: bool) -> list[ListenerEvent]:
+    def audio(
+        self, frame: CallerAudio, now_ms: float, *, may_interrupt: bool, asking: bool = False
+    ) -> list[ListenerEvent]:
         """Take 20 ms of the caller.
 
         Args:
             frame: Audio in order; concealed frames count as what they sound like.
             now_ms: Time of arrival.
             may_interrupt: Whether speech may cut what the bot is saying.
+            asking: What the bot is saying is a question: an answer counts however far away it is.
         """
         self._last_frame_ms = now_ms
         self._arrivals_ms.append(now_ms)
@@ -246,7 +257,7 @@ class Listener:
         if self._listen is None or (self._bot_spoke and not may_interrupt):
             return []
         if self._bot_spoke and not self._endpointer.in_turn:
-            return self._interrupt(windows) if triggered else []
+            return self._interrupt(windows) if triggered and self._is_voice(asking=asking) else []
         events: list[ListenerEvent] = []
         if self._endpointer.in_turn:
             self._loudest_dbov = max(self._loudest_dbov, self._voice.loudness_dbov)
@@ -282,6 +293,12 @@ class Listener:
             return False  # nothing new since the last look
         left = self._detector.look_back(np.concatenate(self._residual))
         return left >= self._settings.echo_trigger.residual_probability
+
+    def _is_voice(self, *, asking: bool) -> bool:
+        """Whether what triggers has the pitch of a voice, and comes from near the telephone."""
+        settings = self._settings
+        quietest_dbov = settings.echo_trigger.quietest_dbov if asking else self._near_dbov
+        return is_voice(self._voice.latest(LOOKED_AT_SAMPLES), quietest_dbov, settings)
 
     def _interrupt(self, windows: list[VadWindow]) -> list[ListenerEvent]:
         """The caller is heard over the bot: a turn begins, dated back to where the voice began."""
