@@ -105,9 +105,6 @@ class HearsTheCaller:
             del self._fed[:256]
         return windows
 
-    def look_back(self, pcm):
-        return 0.95
-
     def reset(self):
         self._fed.clear()
 

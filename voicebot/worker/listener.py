@@ -10,7 +10,6 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
 from voicebot.config.settings import TurnSettings
@@ -29,7 +28,6 @@ from voicebot.turn.voicing import LOOKED_AT_SAMPLES, is_voice
 FULL_SCALE = 32768.0
 FRAME_MS = 20
 FRAME_SAMPLES = 160
-RESIDUAL_FRAMES = 32  # 640 ms: enough for the detector to come to itself
 ARRIVALS_KEPT = 1500  # 30 s
 _NOTHING_DBOV = -127.0
 
@@ -100,7 +98,6 @@ class Listener:
         self._trigger = EchoTrigger(settings.echo_trigger, settings.barge_in_ms)
         self._voice = VoiceHistory()
         self._completion = packaged()
-        self._residual: deque[NDArray[np.int16]] = deque(maxlen=RESIDUAL_FRAMES)
         self._endpointer = Endpointer(settings, self._sounds_finished)
         self._listen: Listen | None = None
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
@@ -251,9 +248,6 @@ class Listener:
         self._voice.add(echo.residual if cancelled else heard)
         windows = self._detector.feed(heard)
         triggered = self._trigger.feed(echo, windows)
-        self._residual.append(echo.residual)
-        if triggered and cancelled:
-            triggered = self._voice_is_left(windows)
         if self._listen is None or (self._bot_spoke and not may_interrupt):
             return []
         if self._bot_spoke and not self._endpointer.in_turn:
@@ -283,19 +277,12 @@ class Listener:
     def _sounds_finished(self, start_samples: int, _now_samples: int) -> float:
         return self._completion.probability(self._voice.since(start_samples))
 
-    def _voice_is_left(self, windows: list[VadWindow]) -> bool:
-        """Whether there is a voice in what is left without our echo.
-
-        While our own voice is in what is heard, the detector hears a voice whatever else is there: a
-        cough, a tone. Asked only when a trigger is due: listening to both all the time would cost twice.
-        """
-        if not windows:
-            return False  # nothing new since the last look
-        left = self._detector.look_back(np.concatenate(self._residual))
-        return left >= self._settings.echo_trigger.residual_probability
-
     def _is_voice(self, *, asking: bool) -> bool:
-        """Whether what triggers has the pitch of a voice, and comes from near the telephone."""
+        """Whether what triggers has the pitch of a voice, and comes from near the telephone.
+
+        The detector hears a voice in a cough or a tone too, and while our own echo is in what it hears,
+        whatever else is there.
+        """
         settings = self._settings
         quietest_dbov = settings.echo_trigger.quietest_dbov if asking else self._near_dbov
         return is_voice(self._voice.latest(LOOKED_AT_SAMPLES), quietest_dbov, settings)
