@@ -69,6 +69,7 @@ KINDS = ("interrupt", "talk", "backchannel", "hum", "burst", "tones", "babble", 
 HONOURED = ("interrupt", "talk")
 WORDS = {"interrupt": ("stop", "no"), "backchannel": ("right", "yes")}
 VOICE_LIKENESS = 0.5
+RUMBLE_BINS = 26  # 200 Hz
 WITHIN_MS = 1500
 AFTER_MS = 2600
 LEVEL_DBOV = -24.0
@@ -205,13 +206,18 @@ def play(case: Case, settings: TurnSettings | None = None) -> Seen:
 def voice_at(audio: np.ndarray) -> int:
     """The block of 20 ms in which a person begins to speak.
 
-    Recordings begin with breath, clicks and rustling, up to 1.3 s of it. The voice begins with the sound, at most
-    200 ms long, that leads to the first 60 ms in a row that have a period.
+    Recordings begin with breath, clicks, rumble and rustling, up to 1.3 s of it. The voice begins with the sound,
+    at most 200 ms long, that leads to the first 60 ms in a row that have a period above 200 Hz and are no more than
+    10 dB below the whole.
     """
-    likeness, _, _ = periods(power_of(cut(np.append(audio, np.zeros(TICK)).astype(np.float32))))
-    loud = [rms_dbov(audio[k : k + TICK]) > AUDIBLE_DBOV for k in range(0, audio.size - TICK + 1, TICK)]
+    power = power_of(cut(np.append(audio, np.zeros(TICK)).astype(np.float32)))
+    power[:, :RUMBLE_BINS] = 0.0
+    likeness, _, _ = periods(power)
+    levels = [rms_dbov(audio[k : k + TICK]) for k in range(0, audio.size - TICK + 1, TICK)]
+    loud = [level > AUDIBLE_DBOV for level in levels]
     voiced = [
-        b and periodic for b, periodic in zip(loud, likeness[: len(loud)] > VOICE_LIKENESS, strict=True)
+        level > LEVEL_DBOV - 10 and like > VOICE_LIKENESS
+        for level, like in zip(levels, likeness[: len(levels)], strict=True)
     ]
     runs = [k for k in range(len(voiced) - 2) if all(voiced[k : k + 3])]
     first = runs[0] if runs else loud.index(True)
