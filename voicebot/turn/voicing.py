@@ -14,6 +14,7 @@ from voicebot.config.settings import TurnSettings
 
 Samples = NDArray[np.int16]
 Values = NDArray[np.float32]
+Measures = NDArray[np.float64]
 
 RATE_HZ: Final = 8000
 HOP_SAMPLES: Final = 160
@@ -51,7 +52,7 @@ def power_of(frames: Values) -> Values:
     return power
 
 
-def periods(power: Values) -> tuple[Values, Values, Values]:
+def periods(power: Values) -> tuple[Measures, NDArray[np.int64], Measures]:
     """How periodic each frame is.
 
     Args:
@@ -60,7 +61,7 @@ def periods(power: Values) -> tuple[Values, Values, Values]:
     Returns:
         Likeness with itself one period later, 0 to 1 (n,); the period in samples (n,); energy (n,).
     """
-    likeness = np.fft.irfft(power)[:, : LAGS[-1] + 1] / window()[1][: LAGS[-1] + 1]
+    likeness = np.fft.irfft(power)[:, : LAGS[-1] + 1].astype(np.float64) / window()[1][: LAGS[-1] + 1]
     near = likeness[:, LAGS] / np.maximum(likeness[:, :1], 1e-3) - _SHORT_LAGS_FIRST * (LAGS - LAGS[0])
     best = near.argmax(axis=1)
     return np.clip(near[np.arange(len(near)), best], 0.0, 1.0), LAGS[best], likeness[:, 0]
