@@ -20,6 +20,7 @@ from sip_test_harness.clock import NS_PER_MS, now_ns, wall_ns
 from sip_test_harness.errors import SyntaxRefusedError
 from sip_test_harness.impairment import ON_TIME, Fate, ImpairedPacket, Impairment, Perfect
 from sip_test_harness.outgoing_stream import OutgoingPacket, OutgoingStream, Utterance
+from sip_test_harness.reception import Reception
 from sip_test_harness.rtp_line import RtpLine, UdpLine
 from sip_test_harness.rtp_packet import (
     ReportBlock,
@@ -122,6 +123,7 @@ class MediaSession:
         self.delayed: list[tuple[ReceivedPacket, int]] = []
         self.events = EventReceiver()
         self.report_blocks: list[ReportBlock] = []
+        self._reception = Reception()
         self.not_rtp = 0
         self.foreign = 0
         self.utterances: list[Utterance] = []
@@ -279,6 +281,7 @@ class MediaSession:
                 packets=stream.packets,
                 octets=stream.octets,
                 cname="caller@harness",
+                block=self._reception.block(),
             )
             self.send_raw(report, rtcp=True)
 
@@ -342,6 +345,8 @@ class MediaSession:
             return
         if self.remote is not None and source != self.remote:
             self.foreign += 1
+        else:
+            self._reception.receive(packet, arrival_ns)
         level = (
             g711.level_dbfs(packet.payload, packet.payload_type)
             if packet.payload_type in g711.SILENCE_BYTE

@@ -81,9 +81,9 @@ class ReportBlock:
 
 
 def build_sender_report(
-    ssrc: int, *, wall_ns: int, timestamp: int, packets: int, octets: int, cname: str
+    ssrc: int, *, wall_ns: int, timestamp: int, packets: int, octets: int, cname: str, block: bytes = b""
 ) -> bytes:
-    """Build a compound RTCP packet: sender report without blocks, then SDES CNAME."""
+    """Build a compound RTCP packet: sender report with at most one block, then SDES CNAME."""
     seconds, rest = divmod(wall_ns, 1_000_000_000)
     report = _REPORT.pack(
         ssrc,
@@ -97,8 +97,9 @@ def build_sender_report(
     chunk = struct.pack("!IBB", ssrc, 1, len(name)) + name
     chunk += bytes(4 - len(chunk) % 4)
     return (
-        struct.pack("!BBH", 0x80, 200, len(report) // 4)
+        struct.pack("!BBH", 0x80 | bool(block), 200, (len(report) + len(block)) // 4)
         + report
+        + block
         + struct.pack("!BBH", 0x81, 202, len(chunk) // 4)
         + chunk
     )

@@ -12,6 +12,7 @@ from sip_test_harness.call_record import find_record
 from sip_test_harness.errors import SyntaxRefusedError
 from sip_test_harness.measures import barge_in_stop, response_onset, speech_segments
 from sip_test_harness.outgoing_stream import OutgoingStream, Utterance
+from sip_test_harness.reception import Reception
 from sip_test_harness.rtp_packet import RtpPacket, build_sender_report, parse_report_blocks, parse_rtp
 from sip_test_harness.rtp_statistics import ReceivedPacket, Spread, extend, measure_stream
 from sip_test_harness.script_reader import read_script, turns_of_options
@@ -208,6 +209,30 @@ def test_sender_report_is_well_formed_and_blocks_are_read():
     )
     (read,) = parse_report_blocks(b"\x81\xc9\0\x07" + bytes(4) + block)
     assert (read.ssrc, read.fraction_lost, read.cumulative_lost, read.jitter_samples) == (7, 0.25, 5, 80)
+
+
+def test_what_came_is_reported():
+    """Loss since the last report and in all, over the wrap of the sequence; jitter of a steady stream is 0."""
+    reception = Reception()
+    assert reception.block() == b""
+    for number in range(100):
+        if number not in (50, 51, 52):
+            packet = RtpPacket(0, (0xFFF0 + number) & 0xFFFF, number * 160, 9, b"")
+            reception.receive(packet, number * 20_000_000)
+        if number == 49:
+            (first,) = parse_report_blocks(report_with(reception.block()))
+    (second,) = parse_report_blocks(report_with(reception.block()))
+    assert (first.ssrc, first.fraction_lost, first.cumulative_lost, first.jitter_samples) == (9, 0, 0, 0)
+    assert (second.fraction_lost, second.cumulative_lost) == (15 / 256, 3)
+    reception.receive(RtpPacket(0, 5, 0, 10, b""), 0)
+    (other,) = parse_report_blocks(report_with(reception.block()))
+    assert (other.ssrc, other.cumulative_lost) == (10, 0)
+
+
+def report_with(block):
+    report = build_sender_report(1, wall_ns=0, timestamp=2, packets=3, octets=4, cname="x", block=block)
+    assert len(report) % 4 == 0
+    return report
 
 
 def test_a_press_is_counted_once_whatever_its_end_packets():

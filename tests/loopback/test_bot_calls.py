@@ -62,6 +62,7 @@ async def test_make_call_completes_the_balance_call(bot, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     record = await bot.record_of(report["measures"]["call_id"])
     assert record["reason"] == "completed"
+    assert record["call_id"] not in {event["call_id"] for event in bot.events("line_anomaly")}
     assert (bot.data_dir / "recordings").joinpath(Path(record["recording"]).name).exists()
 
 

@@ -224,6 +224,9 @@ async def test_sigterm_lets_live_calls_finish(tmp_path):
                 async with Caller(program.server) as late:
                     response = await late.call()
                     assert (response.code, response.get("Retry-After")) == (503, "5")
+                async with Caller(program.server) as dispatcher:
+                    dispatcher.request("OPTIONS")
+                    assert (await dispatcher.final("OPTIONS")).code == 503
                 count = len(caller.rtp)
                 await caller.hear(count + 10)
                 call = await worker.call()

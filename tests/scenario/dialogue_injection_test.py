@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.scenario.dialogue_bank_test import FACTS
 from voicebot.core.errors import LanguageModelError
@@ -67,6 +68,17 @@ def hostile_call(model):
     )
     call.start()
     return call, router
+
+
+@pytest.mark.parametrize("answer", HOSTILE[:4])
+def test_an_attempt_is_counted_and_logged_without_its_words(answer):
+    """Who runs the bot sees that it was tried; what was said or answered is not in the log."""
+    call, router = hostile_call(FakeChatModel([answer]))
+    with structlog.testing.capture_logs() as lines:
+        call.say("hm well the thing with the stuff in it")
+    assert router.refused == 1
+    assert "router_answer_refused" in {line["event"] for line in lines}
+    assert not re.search(r"1900|million|evil|stuff", repr(lines))
 
 
 def test_there_are_50_utterances():
