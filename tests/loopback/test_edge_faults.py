@@ -191,6 +191,22 @@ async def test_hostile_texts_are_one_clean_log_line_and_name_no_file(tmp_path):
     program.stop()
 
 
+async def test_keys_by_info_that_the_library_would_die_of(edge, worker):
+    """A body without a line end ran into an assertion of the library: one packet ended four calls."""
+    async with Caller(edge.server) as caller:
+        await caller.call()
+        call = await worker.call()
+        for body in ("Signal=5", "Signal=", "Signal=5\n", "Signal", "Signal=\0\r\n", "x", "\r\n"):
+            caller.request("INFO", body, content_type="application/dtmf-relay")
+            assert (await caller.final("INFO")).code == 400, body
+        for body in ("Signal=7\r\n", "Signal= 8\r\nDuration= 160\r\n", "Signal=9\nDuration=160\n"):
+            caller.request("INFO", body, content_type="application/dtmf-relay")
+            assert (await caller.final("INFO")).code == 200, body
+        await call.wait_for(Dtmf, 3)
+        assert [key.digit for key in call.of(Dtmf)] == ["7", "8", "9"]
+        assert (await caller.hang_up()).code == 200
+
+
 async def test_a_disk_that_fills_up_in_mid_call(tmp_path):
     """The kernel takes no more of any file: the call goes on, its recording is marked, an alarm counts."""
     program = EdgeProgram(

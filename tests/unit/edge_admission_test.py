@@ -11,7 +11,7 @@ from voicebot.config.settings import SipSettings
 from voicebot.edge.admission import DROP, MAX_SOURCES, PASS, Admission, EdgeState, SipRequest
 from voicebot.edge.digest import NONCE_LIFE_S, DigestGate, DigestOutcome
 from voicebot.edge.load_guard import WINDOW_TICKS, LoadGuard
-from voicebot.edge.sip_agent.door import read_request
+from voicebot.edge.sip_agent.door import is_harmless, read_request
 
 TRUNK = "10.0.0.1"
 OTHER_TRUNK = "10.0.0.2"
@@ -44,6 +44,30 @@ def test_strangers_get_nothing_by_default():
         verdict = gate.check(SipRequest(method, STRANGER, in_dialog=method == "BYE"), state(), 0)
         assert (verdict.code, verdict.reason) == (DROP, "source")
     assert gate.check(SipRequest("ACK", STRANGER), state(), 0).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "head", "harmless"),
+    [
+        ("Signal=5\r\nDuration=160", "Content-Length: 22", True),
+        ("Signal=5\r\nDuration=160", "l:22", True),
+        ("Signal= #\r\n", "Content-Length: 11", True),
+        ("Signal=5", "Content-Length: 8", False),
+        ("Signal=5\n", "Content-Length: 9", False),
+        ("Signal=5\r\nDuration=160", "Content-Length: 8", False),
+        ("Signal=5\r\nDuration=160", "Content-Length: 22\r\nContent-Length: 8", False),
+        ("Signal=5\r\nDuration=160", "Content-Length: 22\r\nl:\r\n 8", False),
+        ("Signal=5\r\nDuration=160", "X: y", False),
+    ],
+)
+def test_keys_by_info_pass_only_in_the_usual_form(body, head, harmless):
+    """What the library reads of the body is what was looked at: its length is told once, in one line."""
+    for kind in ("Content-Type: application/dtmf-relay", "c: application/DTMF-Relay;x=y"):
+        text = f"INFO sip:a@b SIP/2.0\r\n{kind}\r\n{head}\r\n\r\n{body}"
+        assert is_harmless(text.encode()) is harmless
+    folded = f"INFO sip:a@b SIP/2.0\r\nc:\r\n application/dtmf-relay\r\n{head}\r\n\r\n{body}"
+    assert not is_harmless(folded.encode())
+    assert is_harmless(f"INFO sip:a@b SIP/2.0\r\nc: text/plain\r\n\r\n{body} dtmf-relay".encode())
 
 
 def test_what_was_cut_off_is_refused_up_to_a_rate():
