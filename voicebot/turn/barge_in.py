@@ -40,7 +40,7 @@ class Overlap:
         own_words: What the bot itself said in the last two seconds.
         min_words: So many words of content the prompt that plays can be cut with.
         speaking: The caller's voice is heard at this moment.
-        ending: The caller has just fallen silent: the final result is about to come.
+        ending: The caller has fallen silent: the final result is about to come.
         near: The voice is as loud as somebody who holds the telephone: words of others in the room cut
             nothing, whatever they are.
     """
@@ -69,6 +69,8 @@ class BargeInJudge:
         self._text_since_ms = 0.0
         self._looked_ms = 0.0
         self._spoke_ms = 0.0
+        self._unclear_until_ms = 0.0
+        self._meant_ms = 0.0
 
     @property
     def paused(self) -> bool:
@@ -77,8 +79,15 @@ class BargeInJudge:
 
     def trigger(self, now_ms: float, text: str = "") -> None:
         """The caller has spoken for long enough; playback pauses, ``text`` is the partial so far."""
+        settings = self._settings
         self._triggered_ms = now_ms
-        self._deadline_ms = now_ms + self._settings.barge_in_confirm_ms
+        again = now_ms < self._unclear_until_ms
+        self._meant_ms = now_ms + (
+            settings.barge_in_again_voice_ms if again else settings.barge_in_voice_ms
+        )
+        self._deadline_ms = now_ms + settings.barge_in_confirm_ms
+        if again:
+            self._deadline_ms = min(self._deadline_ms, self._meant_ms)
         self._text = text
         self._text_since_ms = now_ms
 
@@ -103,9 +112,11 @@ class BargeInJudge:
             return self._decide(Verdict.CONFIRMED)
         return Verdict.UNDECIDED
 
-    def turn_ended(self, text: str, overlap: Overlap) -> Verdict:
-        """The caller's turn is over with this text."""
-        return self._last_look(text, overlap) if self.paused else Verdict.UNDECIDED
+    def turn_ended(self, text: str, overlap: Overlap, confidence: float, now_ms: float) -> Verdict:
+        """The caller's turn is over with this text, which is right with this probability."""
+        if not self.paused:
+            return Verdict.UNDECIDED
+        return self._last_look(text, overlap, confidence, now_ms)
 
     def advance(self, now_ms: float, overlap: Overlap) -> Verdict:
         """Time passes: at the deadline what was heard so far decides."""
@@ -119,19 +130,18 @@ class BargeInJudge:
             return Verdict.UNDECIDED
         if self._speaks_on(overlap):
             self._spoke_ms = now_ms
-            meant_ms = self._triggered_ms + self._settings.barge_in_voice_ms
-            if now_ms >= meant_ms:
+            if now_ms >= self._meant_ms:
                 return self._decide(Verdict.CONFIRMED)
-            self._deadline_ms = min(meant_ms, now_ms + _LOOK_AGAIN_MS)
+            self._deadline_ms = min(self._meant_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
         settings = self._settings
         # Somebody who speaks on draws breath: that is no end yet.
         since_ms = max(self._triggered_ms + settings.barge_in_confirm_ms, self._spoke_ms)
-        latest_ms = since_ms + settings.barge_in_hold_ms
-        if overlap.ending and not self._text and now_ms < latest_ms:
+        latest_ms = since_ms + settings.barge_in_hold_ms + settings.asr_limit_ms
+        if overlap.ending and now_ms < latest_ms:
             self._deadline_ms = min(latest_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
-        return self._last_look(self._text, overlap)
+        return self._last_look(self._text, overlap, 1.0, now_ms)
 
     def _stands(self, words: list[str], now_ms: float) -> bool:
         """Whether a word that interrupts has been heard for long enough."""
@@ -143,11 +153,9 @@ class BargeInJudge:
     def _speaks_on(self, overlap: Overlap) -> bool:
         """Whether the caller is in the middle of something that is not understood."""
         words = self._text.split()
-        humming = bool(words) and self._backchannel.issuperset(words)
         return (
             overlap.speaking
             and overlap.min_words <= 1
-            and not humming
             and not self._is_echo(words, overlap)
             and not self._content(words)
         )
@@ -163,7 +171,7 @@ class BargeInJudge:
         stands_ms = self._text_since_ms + self._settings.barge_in_stable_ms
         return stands_ms if self._looked_ms < stands_ms < self._deadline_ms else self._deadline_ms
 
-    def _last_look(self, text: str, overlap: Overlap) -> Verdict:
+    def _last_look(self, text: str, overlap: Overlap, confidence: float, now_ms: float) -> Verdict:
         words = text.split()
         if overlap.asking and self._is_expected(text, overlap.expectation):
             return self._decide(Verdict.CONFIRMED)
@@ -171,7 +179,12 @@ class BargeInJudge:
             return self._decide(Verdict.RESUMED)
         meant = self._interrupt.intersection(words)
         too_few = not meant and len(self._content(words)) < overlap.min_words
-        if too_few or not self._content(words) or self._is_echo(words, overlap):
+        content = self._content(words)
+        unsure = len(content) == 1 and confidence < self._settings.barge_in_confidence
+        if too_few or unsure or not content or self._is_echo(words, overlap):
+            humming = bool(words) and self._backchannel.issuperset(words)
+            if not humming:
+                self._unclear_until_ms = now_ms + self._settings.barge_in_again_ms
             return self._decide(Verdict.RESUMED)
         return self._decide(Verdict.CONFIRMED)
 
