@@ -11,9 +11,17 @@ YES_NO = Expectation(kind="yes_no", phrases=("yes", "yeah", "no", "right"))
 
 
 def overlap(
-    expectation=MENU, *, asking=False, own=(), min_words=1, speaking=False, ending=False, near=True
+    expectation=MENU,
+    *,
+    asking=False,
+    own=(),
+    min_words=1,
+    speaking=False,
+    ending=False,
+    near=True,
+    clear_line=True,
 ):
-    return Overlap(expectation, asking, tuple(own), min_words, speaking, ending, near)
+    return Overlap(expectation, asking, tuple(own), min_words, speaking, ending, near, clear_line)
 
 
 def triggered(**settings):
@@ -208,10 +216,10 @@ def test_who_has_spoken_on_and_falls_silent_is_given_up_after_the_hold():
 
 @pytest.mark.parametrize(
     ("first", "again_ms", "cut_ms"),
-    [("", 2400.0, 2700.0), ("yeah", 2400.0, 3100.0), ("", 2600.0, 3300.0)],
+    [("", 3400.0, 3700.0), ("yeah", 3400.0, 4400.0), ("", 3600.0, 4600.0)],
 )
 def test_who_was_not_understood_and_speaks_again_at_once_means_it_sooner(first, again_ms, cut_ms):
-    """Within a second, 300 ms of voice do; not after a word that only hums along."""
+    """Within two seconds, 300 ms of voice do; not after a word that only hums along."""
     judge = triggered()
     assert ended(judge, first, overlap(), at_ms=1500.0) is Verdict.RESUMED
     judge.trigger(again_ms)
@@ -219,3 +227,28 @@ def test_who_was_not_understood_and_speaks_again_at_once_means_it_sooner(first, 
     while judge.advance(now_ms, overlap(speaking=True)) is Verdict.UNDECIDED:
         now_ms = judge.next_deadline_ms()
     assert now_ms == cut_ms
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "again_ms", "verdict"),
+    [
+        ("", "", 3400.0, Verdict.CONFIRMED),
+        ("", "yeah", 3400.0, Verdict.RESUMED),
+        ("right", "", 3400.0, Verdict.RESUMED),
+        ("", "", 3600.0, Verdict.RESUMED),
+    ],
+)
+def test_what_is_said_twice_and_not_understood_cuts(first, second, again_ms, verdict):
+    """Who is not heard says "stop" again within two seconds; what hums along may be said twice."""
+    judge = triggered()
+    assert ended(judge, first, overlap(), at_ms=1500.0) is Verdict.RESUMED
+    judge.trigger(again_ms)
+    assert ended(judge, second, overlap(), at_ms=again_ms + 250.0) is verdict
+
+
+def test_where_our_echo_is_strong_twice_is_no_more_than_once():
+    """An echo that was not cancelled pauses the bot again and again."""
+    judge = triggered()
+    assert ended(judge, "", overlap(clear_line=False), at_ms=1500.0) is Verdict.RESUMED
+    judge.trigger(2000.0)
+    assert ended(judge, "", overlap(clear_line=False), at_ms=2250.0) is Verdict.RESUMED

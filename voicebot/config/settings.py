@@ -353,18 +353,27 @@ class TurnSettings(_Section):
         " only in the final result; that much is waited for it after barge_in_confirm_ms",
     )
     barge_in_voice_ms: int = Field(
-        700,
-        ge=0,
-        description="a voice that goes on so long after the pause is meant, whatever was understood",
-    )
-    barge_in_again_ms: int = Field(
         1000,
         ge=0,
-        description="who was not understood and speaks again so soon after the prompt went on means it"
-        " once barge_in_again_voice_ms of it were heard",
+        description="a voice that goes on so long after the pause is meant, whatever was understood;"
+        " more than the longest delay of our own echo, which goes on for as long",
+    )
+    barge_in_again_ms: int = Field(
+        2000,
+        ge=0,
+        description="who was not understood and speaks again so soon after the prompt went on means it,"
+        " understood or not: a word that was ignored is said again",
+    )
+    barge_in_again_loss_db: float = Field(
+        12.0,
+        ge=0,
+        description="but only where no echo of ours comes back, or so much weaker: an echo that paused"
+        " the bot once may do so twice",
     )
     barge_in_again_voice_ms: int = Field(
-        300, ge=0, description="voice after a second pause that is meant, whatever was understood"
+        300,
+        ge=0,
+        description="a voice that goes on so long after such a second pause need not end first",
     )
     barge_in_confidence: float = Field(
         0.6,

@@ -5,7 +5,8 @@
        ▲                                    │
        └──── silence, backchannel, our own words, or nothing understood in time ───────────┘ resumed
 
-Somebody who is not understood and goes on speaking means it too: then the second look takes longer.
+Somebody who is not understood and goes on speaking means it too: then the second look takes longer. So
+does somebody who is not understood and says it again.
 
 The trigger only pauses: playing goes on from the same sample when the second look says that nobody
 meant to interrupt. The same words that are a backchannel in the middle of a sentence are an answer when
@@ -43,6 +44,7 @@ class Overlap:
         ending: The caller has fallen silent: the final result is about to come.
         near: The voice is as loud as somebody who holds the telephone: words of others in the room cut
             nothing, whatever they are.
+        clear_line: Our own voice does not come back, or it is weak: what paused the bot is no echo.
     """
 
     expectation: Expectation
@@ -52,6 +54,7 @@ class Overlap:
     speaking: bool = False
     ending: bool = False
     near: bool = True
+    clear_line: bool = True
 
 
 class BargeInJudge:
@@ -70,6 +73,7 @@ class BargeInJudge:
         self._looked_ms = 0.0
         self._spoke_ms = 0.0
         self._unclear_until_ms = 0.0
+        self._again = False
         self._meant_ms = 0.0
 
     @property
@@ -81,12 +85,12 @@ class BargeInJudge:
         """The caller has spoken for long enough; playback pauses, ``text`` is the partial so far."""
         settings = self._settings
         self._triggered_ms = now_ms
-        again = now_ms < self._unclear_until_ms
+        self._again = now_ms < self._unclear_until_ms
         self._meant_ms = now_ms + (
-            settings.barge_in_again_voice_ms if again else settings.barge_in_voice_ms
+            settings.barge_in_again_voice_ms if self._again else settings.barge_in_voice_ms
         )
         self._deadline_ms = now_ms + settings.barge_in_confirm_ms
-        if again:
+        if self._again:
             self._deadline_ms = min(self._deadline_ms, self._meant_ms)
         self._text = text
         self._text_since_ms = now_ms
@@ -178,12 +182,16 @@ class BargeInJudge:
         if not overlap.near:
             return self._decide(Verdict.RESUMED)
         meant = self._interrupt.intersection(words)
-        too_few = not meant and len(self._content(words)) < overlap.min_words
         content = self._content(words)
+        too_few = not meant and overlap.min_words > 1 and len(content) < overlap.min_words
         unsure = len(content) == 1 and confidence < self._settings.barge_in_confidence
         if too_few or unsure or not content or self._is_echo(words, overlap):
             humming = bool(words) and self._backchannel.issuperset(words)
-            if not humming:
+            if humming or too_few or self._is_echo(words, overlap):
+                return self._decide(Verdict.RESUMED)
+            if self._again:
+                return self._decide(Verdict.CONFIRMED)
+            if overlap.clear_line:
                 self._unclear_until_ms = now_ms + self._settings.barge_in_again_ms
             return self._decide(Verdict.RESUMED)
         return self._decide(Verdict.CONFIRMED)

@@ -136,6 +136,13 @@ class Listener:
         return self._loudest_dbov >= self._near_dbov
 
     @property
+    def clear_line(self) -> bool:
+        """Whether it is known that our own voice does not come back, or is weak when it does."""
+        loss_db = self._echo.return_loss_db
+        weak = loss_db is not None and loss_db >= self._settings.barge_in_again_loss_db
+        return weak or self._echo.state is EchoState.NO_ECHO
+
+    @property
     def expects_more(self) -> bool:
         """Whether what was heard so far is surely not all: too few digits, or it ends in "and"."""
         return self._endpointer.hold()[1] in {"digits", "hesitation"}
