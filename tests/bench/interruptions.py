@@ -5,6 +5,7 @@
 The bot says two sentences and asks a question; in the middle of the statement the caller does one thing:
 
     interrupt    says "stop" or "no"                        honoured: the prompt is cut within 1.5 s
+    insist       says it, and 1.2 s later once more         honoured: cut within 1.5 s after it began the second time
     talk         says a whole sentence over the bot         honoured: the same
     backchannel  says "right" or "yes"                      right: the bot goes on (or never paused)
     hum          says "mm-hmm" (synthetic)                  right: the same
@@ -65,12 +66,13 @@ TICK = 160
 IMAGE = Path("docs/images/turn-resume.svg")
 NEAR_IMAGE = Path("docs/images/turn-near.svg")
 VOICING_IMAGE = Path("docs/images/turn-voicing.svg")
-KINDS = ("interrupt", "talk", "backchannel", "hum", "burst", "tones", "babble", "nothing")
-HONOURED = ("interrupt", "talk")
-WORDS = {"interrupt": ("stop", "no"), "backchannel": ("right", "yes")}
+KINDS = ("interrupt", "insist", "talk", "backchannel", "hum", "burst", "tones", "babble", "nothing")
+HONOURED = ("interrupt", "insist", "talk")
+WORDS = {"interrupt": ("stop", "no"), "insist": ("stop", "no"), "backchannel": ("right", "yes")}
 VOICE_LIKENESS = 0.5
 RUMBLE_BINS = 26  # 200 Hz
 WITHIN_MS = 1500
+INSISTS_AFTER = 800 * 8  # with the quiet around the recordings 1.2 s
 AFTER_MS = 2600
 LEVEL_DBOV = -24.0
 AUDIBLE_DBOV = -42.0
@@ -110,6 +112,8 @@ class Case:
     line: EchoLine
     lead_ms: int = 0
     """So much of the sound, a breath or the s of "stop", comes before the voice, which is at ``at_ms``."""
+    within_ms: int = WITHIN_MS
+    """What is to be honoured is honoured so soon."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +127,12 @@ class Seen:
     paused_ms: float | None
     resumed_ms: float | None
     cut_ms: float | None
+    within_ms: int = WITHIN_MS
 
     @property
     def right(self) -> bool:
         """Whether the bot did what the caller wanted."""
-        cut = self.cut_ms is not None and self.cut_ms <= WITHIN_MS
+        cut = self.cut_ms is not None and self.cut_ms <= self.within_ms
         return cut if self.kind in HONOURED else self.cut_ms is None
 
 
@@ -200,6 +205,7 @@ def play(case: Case, settings: TurnSettings | None = None) -> Seen:
         first.get(Pause),
         first.get(Unpause),
         first.get(Clear),
+        case.within_ms,
     )
 
 
@@ -333,6 +339,11 @@ def cases(data: Path, split: str, count: int, kinds: tuple[str, ...], first: int
             if kind in WORDS or kind == "talk":
                 audio, lead_ms = whole(clip.audio)
                 clip = Clip(audio[: 3 * 8000], clip.text, clip.speaker)
+            within_ms = WITHIN_MS
+            if kind == "insist":
+                within_ms += (clip.audio.size + INSISTS_AFTER) // 8
+                twice = np.concatenate((clip.audio, np.zeros(INSISTS_AFTER, np.int16), clip.audio))
+                clip = Clip(twice, clip.text, clip.speaker)
             line = EchoLine(
                 "hybrid" if number % 2 else "none",
                 return_loss_db=pick.choice((12.0, 18.0, 24.0)),
@@ -349,6 +360,7 @@ def cases(data: Path, split: str, count: int, kinds: tuple[str, ...], first: int
                     pick.randrange(2500, 6500, 20),
                     line,
                     lead_ms,
+                    within_ms,
                 )
             )
     return made
@@ -357,7 +369,7 @@ def cases(data: Path, split: str, count: int, kinds: tuple[str, ...], first: int
 def rows(seen: list[Seen]) -> list[dict[str, object]]:
     """Figures by kind."""
     table = []
-    limits = {"interrupt": 98, "talk": 98, "backchannel": 95}
+    limits = {"interrupt": 98, "insist": 98, "talk": 98, "backchannel": 95}
     for kind in dict.fromkeys(s.kind for s in seen):
         mine = [s for s in seen if s.kind == kind]
         right = sum(s.right for s in mine)
