@@ -156,6 +156,15 @@ def test_who_is_not_understood_and_speaks_on_means_it(text):
     assert now_ms == 1000.0 + TurnSettings().barge_in_voice_ms
 
 
+def test_where_our_echo_may_be_strong_a_voice_must_outlast_it():
+    """An echo goes on for as long after the pause as it is late."""
+    judge, echoed = triggered(), overlap(speaking=True, clear_line=False)
+    now_ms = judge.next_deadline_ms()
+    while judge.advance(now_ms, echoed) is Verdict.UNDECIDED:
+        now_ms = judge.next_deadline_ms()
+    assert now_ms == 1000.0 + TurnSettings().barge_in_voice_echo_ms
+
+
 def test_who_falls_silent_before_that_did_not():
     judge = triggered()
     judge.partial("[unk]", overlap(speaking=True), 1000.0)
@@ -216,7 +225,7 @@ def test_who_has_spoken_on_and_falls_silent_is_given_up_after_the_hold():
 
 @pytest.mark.parametrize(
     ("first", "again_ms", "cut_ms"),
-    [("", 3400.0, 3700.0), ("yeah", 3400.0, 4400.0), ("", 3600.0, 4600.0)],
+    [("", 3400.0, 3700.0), ("yeah", 3400.0, 4100.0), ("", 3600.0, 4300.0)],
 )
 def test_who_was_not_understood_and_speaks_again_at_once_means_it_sooner(first, again_ms, cut_ms):
     """Within two seconds, 300 ms of voice do; not after a word that only hums along."""

@@ -74,7 +74,6 @@ class BargeInJudge:
         self._spoke_ms = 0.0
         self._unclear_until_ms = 0.0
         self._again = False
-        self._meant_ms = 0.0
 
     @property
     def paused(self) -> bool:
@@ -86,12 +85,10 @@ class BargeInJudge:
         settings = self._settings
         self._triggered_ms = now_ms
         self._again = now_ms < self._unclear_until_ms
-        self._meant_ms = now_ms + (
-            settings.barge_in_again_voice_ms if self._again else settings.barge_in_voice_ms
+        wait_ms = settings.barge_in_confirm_ms
+        self._deadline_ms = now_ms + (
+            min(wait_ms, settings.barge_in_again_voice_ms) if self._again else wait_ms
         )
-        self._deadline_ms = now_ms + settings.barge_in_confirm_ms
-        if self._again:
-            self._deadline_ms = min(self._deadline_ms, self._meant_ms)
         self._text = text
         self._text_since_ms = now_ms
 
@@ -134,9 +131,10 @@ class BargeInJudge:
             return Verdict.UNDECIDED
         if self._speaks_on(overlap):
             self._spoke_ms = now_ms
-            if now_ms >= self._meant_ms:
+            meant_ms = self._triggered_ms + self._voice_ms(overlap)
+            if now_ms >= meant_ms:
                 return self._decide(Verdict.CONFIRMED)
-            self._deadline_ms = min(self._meant_ms, now_ms + _LOOK_AGAIN_MS)
+            self._deadline_ms = min(meant_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
         settings = self._settings
         # Somebody who speaks on draws breath: that is no end yet.
@@ -153,6 +151,13 @@ class BargeInJudge:
         return stood_ms >= self._settings.barge_in_stable_ms and bool(
             self._interrupt.intersection(words)
         )
+
+    def _voice_ms(self, overlap: Overlap) -> int:
+        """How long somebody who is not understood has to speak on."""
+        settings = self._settings
+        if self._again:
+            return settings.barge_in_again_voice_ms
+        return settings.barge_in_voice_ms if overlap.clear_line else settings.barge_in_voice_echo_ms
 
     def _speaks_on(self, overlap: Overlap) -> bool:
         """Whether the caller is in the middle of something that is not understood."""

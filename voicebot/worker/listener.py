@@ -139,7 +139,7 @@ class Listener:
     def clear_line(self) -> bool:
         """Whether it is known that our own voice does not come back, or is weak when it does."""
         loss_db = self._echo.return_loss_db
-        weak = loss_db is not None and loss_db >= self._settings.barge_in_again_loss_db
+        weak = loss_db is not None and loss_db >= self._settings.barge_in_clear_loss_db
         return weak or self._echo.state is EchoState.NO_ECHO
 
     @property
