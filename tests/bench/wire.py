@@ -50,6 +50,7 @@ ECHO_LISTENS_S = 7.0
 AT_ONCE = 4
 AT_ONCE_APART_S = 0.9
 STOP_LIMITS_MS = (("p50", 0.5, 160), ("p95", 0.95, 300))
+QUIET_END_SAMPLES = 480  # 60 ms
 SETTLED_S = 1.0
 SETTLED_SHARE = 0.15  # of a core
 STAGES = ("speech_end", "endpoint", "asr_final", "route", "tts_first_audio", "packet_out")
@@ -360,16 +361,21 @@ def stop_rows(name, turns, void, *, target):
 
 
 def answers(data, count):
-    """Words of a menu by test speakers, each up to its last audible block; without a folder one that is here."""
+    """Words of a menu by test speakers, each up to its last audible block; without a folder one that is here.
+
+    Recordings in which something is audible to their very end are left out: nobody knows when the word was over.
+    """
     if data is None:
         return [("balance", read_wav(ROOT / "tests/data/caller/balance.wav"))] * count
     clips = [c for c in Corpus(data, "test").words() if c.text in WORDS]
     random.Random(5).shuffle(clips)
     found = []
-    for clip_ in clips[:count]:
+    for clip_ in clips:
         samples = at_level(clip_.audio, -22.0)
-        found.append((clip_.text, samples[: last_audible(samples)]))
-    return found
+        end = last_audible(samples)
+        if samples.size - end >= QUIET_END_SAMPLES:
+            found.append((clip_.text, samples[:end]))
+    return found[:count]
 
 
 async def answer_call(uri, samples):
