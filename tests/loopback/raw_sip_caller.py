@@ -255,7 +255,7 @@ class Caller:
             "",
             "",
         ]
-        self.send_raw("\r\n".join(lines).encode())
+        self.send_raw("\r\n".join(lines).encode("utf-8", "surrogateescape"))
 
     def _learn_media(self, sdp: str):
         port = re.search(r"m=audio (\d+)", sdp)

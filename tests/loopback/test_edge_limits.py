@@ -70,13 +70,13 @@ async def test_hold_has_its_own_longer_limit(edge, worker):
 
 async def test_a_call_that_begins_on_hold():
     """Who holds us from the first moment and takes us off it late has all the time to begin to speak."""
-    program = EdgeProgram(rtp={"no_media_timeout_s": 1.0, "hold_timeout_s": 60})
+    program = EdgeProgram(rtp={"no_media_timeout_s": 2.0, "hold_timeout_s": 60})
     try:
         async with ScriptedWorker(program.worker_port) as worker, Caller(program.server) as caller:
             assert (await caller.call(caller.sdp(direction="inactive"))).code == 200
             call = await worker.call()
             await call.wait_for(Held)
-            await asyncio.sleep(1.3)  # longer than silence may last when nobody is on hold
+            await asyncio.sleep(2.2)  # longer than silence may last when nobody is on hold
             assert (await caller.reinvite(caller.sdp())).code == 200
             await caller.talk(10)
             await caller.hear(10)

@@ -45,7 +45,12 @@ class JumpingClock:
 async def test_the_wall_clock_jumps_by_an_hour(tmp_path, monkeypatch):
     """One call: greeting, a jump ahead, an answer, a jump back, an answer; one worker serves it all."""
     clock = JumpingClock(tmp_path, monkeypatch)
-    async with running_bot(tmp_path / "data", asr__engine="fake", tts__engine="tone") as bot:
+    async with running_bot(
+        tmp_path / "data",
+        asr__engine="fake",
+        tts__engine="tone",
+        link__heartbeat_limit_ms=5000,  # far below an hour: a machine without time is no jump
+    ) as bot:
         monkeypatch.undo()  # the callers are outside
         async with Caller(bot.uri, CallerOptions(limit_s=90)) as call:
             await call.invite()
