@@ -35,10 +35,12 @@ from voicebot.audio.active_level import active_speech_level
 from voicebot.audio.level import first_audible_sample, rms_dbov
 from voicebot.config.echo_settings import EchoTriggerSettings
 from voicebot.config.settings import TurnSettings
-from voicebot.turn.echo_canceller import Aec3, NoCanceller
-from voicebot.turn.echo_path import EchoPath
+from voicebot.turn.echo_canceller import Aec3
+from voicebot.turn.echo_path import EchoPath, EchoState
 from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.voice_activity import VoiceActivity
+from voicebot.turn.voice_history import VoiceHistory
+from voicebot.turn.voicing import LOOKED_AT_SAMPLES, is_voice
 
 RESULT = Path("var/bench/echo.json")
 IMAGES = Path("docs/images")
@@ -184,8 +186,7 @@ def play_each(given: Scenario, variants: Sequence[dict[str, float]]) -> list[Out
     """One call as triggers of several settings hear it; the first is the one whose CPU counts."""
     sent, caller, prompts, onset = speech(given)
     far_end = EchoSimulator(given.line)
-    # The trigger does not look at the residual, so the canceller is left out of this measurement.
-    path, detector = EchoPath(make_canceller=NoCanceller), VoiceActivity()
+    path, detector, history, settings = EchoPath(), VoiceActivity(), VoiceHistory(), TurnSettings()
     triggers = [make_trigger(thresholds) for thresholds in variants]
     fired: list[list[int]] = [[] for _ in triggers]
     cpu_s = 0.0
@@ -196,15 +197,25 @@ def play_each(given: Scenario, variants: Sequence[dict[str, float]]) -> list[Out
         before_s = time.thread_time()
         result = path.process(heard, sent[block], speaking)
         windows = detector.feed(heard)
-        if triggers[0].feed(result, windows):
-            fired[0].append(start + TICK)
+        cancelled = result.echo_expected and result.state is EchoState.ECHO
+        history.add(result.residual if cancelled else heard)
+        triggered = [triggers[0].feed(result, windows)]
+        if triggered[0]:
+            triggered[0] = near_voice(history, settings)
         cpu_s += time.thread_time() - before_s
-        for trigger, times in zip(triggers[1:], fired[1:], strict=True):
-            if trigger.feed(result, windows):
+        triggered += [trigger.feed(result, windows) for trigger in triggers[1:]]
+        voice = triggered[0] or (any(triggered) and near_voice(history, settings))
+        for times, one in zip(fired, triggered, strict=True):
+            if one and voice:
                 times.append(start + TICK)
     return [
         Outcome(given, *judged(given, times, prompts, onset), cpu_s, sent.size / 8000) for times in fired
     ]
+
+
+def near_voice(history: VoiceHistory, settings: TurnSettings) -> bool:
+    """Whether the listener would let the trigger pause the bot."""
+    return is_voice(history.latest(LOOKED_AT_SAMPLES), settings.barge_in_near_dbov, settings)
 
 
 def judged(
@@ -381,7 +392,7 @@ def rows(outcomes: list[Outcome], erle: dict[int, float]) -> list[dict[str, obje
             p50, p95 = np.percentile(part.detection_ms, (50, 95))
             add("4", f"detection p50, {name}", float(p50), "ms", None)
             add("4", f"detection p95, {name}", float(p95), "ms", 350.0 if name == "no echo" else None)
-    add("", "CPU of echo path without AEC3, voice activity and trigger", cpu, "% of a core", 3.0)
+    add("", "CPU of echo path, voice activity and trigger", cpu, "% of a core", 3.0)
     for delay_ms, gain_db in erle.items():
         add("", f"AEC3 echo return loss enhancement at {delay_ms} ms", gain_db, "dB", None)
     return table

@@ -1,6 +1,7 @@
 """What a caller gets, measured at the wire: answer, greeting, pacing, response onset, barge-in, CPU.
 
-    python -m tests.bench.wire [--quick] [--engine stub|real] [--only calls onset at-once barge-in] [--data FOLDER]
+    python -m tests.bench.wire [--quick] [--engine stub|real] [--only calls onset at-once barge-in echo]
+        [--data FOLDER]
 
 Real SIP and RTP on loopback between the bot (`voicebot serve`) and the independent harness. The stub
 engines are fakes: a recogniser that knows the answer once the caller has said it, and a tone. A run in
@@ -15,6 +16,7 @@ import os
 import random
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,9 @@ import soundfile
 from sip_test_harness import Caller, CallerOptions, read_wav
 from sip_test_harness.asr_corpus import Corpus
 from sip_test_harness.errors import CallEndedError, WaitTimeoutError
+from sip_test_harness.media import MediaOptions
 from sip_test_harness.pacer import realtime_section
+from sip_test_harness.voice import Voice
 from tests.bench.echo import at_level
 from tests.bench.rows import at_most, machine, percentile, row, write
 from tests.bench.speculation import PLAN, WORDS, last_audible
@@ -36,10 +40,17 @@ SPEECH = sorted((ROOT / "tests/data/speech").glob("*.flac"))
 STUB = {"asr__engine": "fake", "tts__engine": "tone", "recording__enabled": "true"}
 MAX_TURN_S = 4.0
 BARGE_IN_AFTER_S = (1.0, 2.5, 3.5, 4.5)
-PARTS = ("calls", "onset", "at-once", "barge-in")
+PARTS = ("calls", "onset", "at-once", "barge-in", "echo")
+ECHOES = [
+    Voice(echo=kind, return_loss_db=loss_db, echo_delay_ms=delay_ms)
+    for kind, loss_db in (("hybrid", 12.0), ("hybrid", 24.0), ("speakerphone", 18.0))
+    for delay_ms in (40.0, 150.0, 300.0)
+]
+ECHO_LISTENS_S = 7.0
 AT_ONCE = 4
 AT_ONCE_APART_S = 0.9
 STOP_LIMITS_MS = (("p50", 0.5, 160), ("p95", 0.95, 300))
+QUIET_END_SAMPLES = 480  # 60 ms
 SETTLED_S = 1.0
 SETTLED_SHARE = 0.15  # of a core
 STAGES = ("speech_end", "endpoint", "asr_final", "route", "tts_first_audio", "packet_out")
@@ -151,15 +162,33 @@ async def calls_at_once(bot, clips):
     return await asyncio.gather(*(one(number) for number in range(AT_ONCE)))
 
 
-async def barge_in_call(bot, samples, after_s):
+async def barge_in_call(bot, samples, after_s, voice=None):
     """Speaks so long into the greeting: until about 2 s nobody knows whether the line has an echo."""
-    async with Caller(bot.uri, CallerOptions(limit_s=60)) as call:
+    media = MediaOptions(voice=voice)
+    async with Caller(bot.uri, CallerOptions(limit_s=60, media=media)) as call:
         await call.invite()
         await call.wait_bot_audible(5)
         await asyncio.sleep(after_s)
         await call.say(samples)
         await asyncio.sleep(1.0)
         return call.measures()
+
+
+async def listening_call(bot, voice):
+    """Says nothing while the bot speaks, whose voice comes back."""
+    media = MediaOptions(voice=voice)
+    async with Caller(bot.uri, CallerOptions(limit_s=60, media=media)) as call:
+        await call.invite()
+        await call.wait_bot_audible(5)
+        await asyncio.sleep(ECHO_LISTENS_S)
+        return call.measures()
+
+
+def pauses(bot):
+    """How often a voice over the bot has made it pause so far."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{bot.metrics_port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(x.split()[-1]) for x in lines if x.startswith("voicebot_interruptions_total{"))
 
 
 async def stub_rows(quick, parts):
@@ -184,13 +213,34 @@ async def stub_rows(quick, parts):
                 rows += shown(stage_rows(bot.events("turn")))
             if "at-once" in parts:
                 rows += shown(at_once_rows("stub engines", await calls_at_once(bot, clips), target="1"))
-        if "barge-in" in parts:
+        if {"barge-in", "echo"} & set(parts):
             settings = {**STUB, "tts__engine": "flite"}
             async with running_bot(folder, **settings, asr__fake_script=heard) as bot:
                 await settled(bot)
                 with realtime_section():
-                    rows += shown(await barge_in_rows(bot, clips[:6], 1 if quick else 2))
+                    if "barge-in" in parts:
+                        rows += shown(await barge_in_rows(bot, clips[:6], 1 if quick else 2))
+                    if "echo" in parts:
+                        rows += shown(await echo_rows(bot, clips, ECHOES[::3] if quick else ECHOES))
     return rows
+
+
+async def echo_rows(bot, clips, lines):
+    """Lines on which the bot hears itself: a caller who only listens, and two who interrupt."""
+    before, void, turns = pauses(bot), [], []
+    for line in lines:
+        void += voided([await listening_call(bot, line)])
+    false = pauses(bot) - before
+    for number, line in enumerate(lines):
+        for samples in (clips[number % len(clips)], clips[(number + 5) % len(clips)]):
+            measures = await barge_in_call(bot, samples, 3.5, line)
+            turns += [t for t in measures.turns if t.barge_in_stop_ms is not None]
+            void += voided([measures])
+    note = f"{len(lines)} calls of {ECHO_LISTENS_S:g} s: echo 12 to 24 dB weaker, 40 to 300 ms late"
+    return [
+        at_most("pauses while nobody spoke, lines with echo", false, "pauses", 0, target="5", note=note),
+        *stop_rows(", lines with echo", turns, void, target="4"),
+    ]
 
 
 async def barge_in_rows(bot, clips, times):
@@ -311,16 +361,21 @@ def stop_rows(name, turns, void, *, target):
 
 
 def answers(data, count):
-    """Words of a menu by test speakers, each up to its last audible block; without a folder one that is here."""
+    """Words of a menu by test speakers, each up to its last audible block; without a folder one that is here.
+
+    Recordings in which something is audible to their very end are left out: nobody knows when the word was over.
+    """
     if data is None:
         return [("balance", read_wav(ROOT / "tests/data/caller/balance.wav"))] * count
     clips = [c for c in Corpus(data, "test").words() if c.text in WORDS]
     random.Random(5).shuffle(clips)
     found = []
-    for clip_ in clips[:count]:
+    for clip_ in clips:
         samples = at_level(clip_.audio, -22.0)
-        found.append((clip_.text, samples[: last_audible(samples)]))
-    return found
+        end = last_audible(samples)
+        if samples.size - end >= QUIET_END_SAMPLES:
+            found.append((clip_.text, samples[:end]))
+    return found[:count]
 
 
 async def answer_call(uri, samples):

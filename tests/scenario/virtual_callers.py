@@ -11,12 +11,20 @@ SILENCE = b"\xff" * 160
 
 
 def noise(seed, milliseconds, level=4000):
-    """Mu-law noise: what fake speech sounds like, different for caller and bot so that neither is an echo."""
+    """Mu-law noise: what the fake bot's speech sounds like, different for caller and bot so that neither is an echo."""
     samples = np.random.default_rng(seed).normal(0, level, 8 * milliseconds)
     return encode_ulaw(np.clip(samples, -32000, 32000).astype(np.int16))
 
 
-SPEECH = noise(1, 10_000)
+def voice(seed, milliseconds, level=4000):
+    """The same with the pitch of a voice, 125 Hz."""
+    pick = np.random.default_rng(seed)
+    period = pick.normal(0, level, 64)
+    samples = np.resize(period, 8 * milliseconds) + pick.normal(0, level / 3, 8 * milliseconds)
+    return encode_ulaw(np.clip(samples, -32000, 32000).astype(np.int16))
+
+
+SPEECH = voice(1, 10_000)
 
 
 class ScriptedCaller:
@@ -96,9 +104,6 @@ class HearsTheCaller:
             windows.append(VadWindow(0.95 if sum(self._fed[:256]) >= 90 else 0.02, self._end))
             del self._fed[:256]
         return windows
-
-    def look_back(self, pcm):
-        return 0.95
 
     def reset(self):
         self._fed.clear()

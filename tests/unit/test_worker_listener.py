@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.scenario.virtual_callers import LineWithoutEcho, noise
+from tests.scenario.virtual_callers import LineWithoutEcho, noise, voice
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
 from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
@@ -26,24 +26,43 @@ SETTINGS = TurnSettings()
 LISTEN = Listen(expectation=Expectation(kind="menu"), no_input_ms=3000)
 
 
-def listener_with(*speech_ms, echo=None):
+def listener_with(*speech_ms, echo=None, sound=None):
     echo = echo or LineWithoutEcho()
     listener = Listener(SETTINGS, ScriptedVoiceActivity([(a * 8, b * 8) for a, b in speech_ms]), echo)
     listener.speech_ms = speech_ms
+    listener.sound = sound or loud
     return listener
 
 
-def feed(listener, from_ms, to_ms, *, may_interrupt=True):
+def feed(listener, from_ms, to_ms, **how):
     events = []
     for at in range(from_ms, to_ms, 20):
         spoken = any(a <= at < b for a, b in listener.speech_ms)
-        frame = CallerAudio(at // 20, at * 8, at * 1000, at * 8, loud(at) if spoken else quiet(at))
-        events += [(at, e) for e in listener.audio(frame, float(at + 20), may_interrupt=may_interrupt)]
+        frame = CallerAudio(
+            at // 20, at * 8, at * 1000, at * 8, listener.sound(at) if spoken else quiet(at)
+        )
+        events += [
+            (at, e) for e in listener.audio(frame, float(at + 20), **{"may_interrupt": True, **how})
+        ]
     return events
 
 
+VOICE = voice(1, 1000)
+FAR = voice(1, 1000, level=300)  # -41 dBov
+
+
 def loud(at):
-    return noise(at, 20)
+    return VOICE[at % 1000 * 8 :][:160]
+
+
+def far(at):
+    return FAR[at % 1000 * 8 :][:160]
+
+
+def key(at):
+    at_s = (at + np.arange(160) / 8) / 1000
+    tone = np.sin(2 * np.pi * 770 * at_s) + np.sin(2 * np.pi * 1336 * at_s)
+    return encode_ulaw((6000 * tone).astype(np.int16))
 
 
 def quiet(at):
@@ -80,6 +99,22 @@ def test_speech_over_the_bot_interrupts_after_the_set_time():
     listener.bot_speaking(speaking=True, now_ms=0.0)
     at = next(at for at, e in feed(listener, 0, 2000) if isinstance(e, BargeIn))
     assert SETTINGS.barge_in_ms <= at + 20 - 1000 <= SETTINGS.barge_in_ms + 52
+
+
+@pytest.mark.parametrize("sound", [lambda at: noise(at, 20), key, far], ids=["cough", "key", "far"])
+def test_what_is_no_voice_near_the_telephone_does_not_pause_the_bot(sound):
+    """Although the detector hears a voice in it: it has no pitch, is two lines, or is far away."""
+    listener = listener_with((1000, 2000), sound=sound)
+    listener.listen(LISTEN, 0.0)
+    listener.bot_speaking(speaking=True, now_ms=0.0)
+    assert BargeIn not in kinds(feed(listener, 0, 2000))
+
+
+def test_a_far_answer_to_our_question_interrupts():
+    listener = listener_with((1000, 2000), sound=far)
+    listener.listen(LISTEN, 0.0)
+    listener.bot_speaking(speaking=True, now_ms=0.0)
+    assert BargeIn in kinds(feed(listener, 0, 2000, asking=True))
 
 
 def test_a_click_over_the_bot_does_not_interrupt_and_is_no_turn():
@@ -180,11 +215,10 @@ class OwnVoiceBack(EchoPath):
         )
 
 
-@pytest.mark.parametrize(("voice_left", "interrupts"), [(0.95, True), (0.3, False)])
-def test_on_a_line_with_echo_a_voice_must_be_left_when_the_echo_is_taken_out(voice_left, interrupts):
+@pytest.mark.parametrize(("sound", "interrupts"), [(None, True), (lambda at: noise(at, 20), False)])
+def test_on_a_line_with_echo_a_voice_must_be_left_when_the_echo_is_taken_out(sound, interrupts):
     """Our own echo makes the detector hear a voice in a cough or a tone; without it none is there."""
-    listener = listener_with((1000, 2000), echo=OwnVoiceBack())
-    listener._detector.look_back = lambda pcm: voice_left
+    listener = listener_with((1000, 2000), echo=OwnVoiceBack(), sound=sound)
     listener.listen(LISTEN, 0.0)
     listener.bot_speaking(speaking=True, now_ms=0.0)
     assert (BargeIn in kinds(feed(listener, 0, 3000))) is interrupts

@@ -169,12 +169,6 @@ class EchoTriggerSettings(Section):
     echo_ms: int = Field(
         100, ge=20, description="how long voice that the echo does not explain must last, ms"
     )
-    residual_probability: float = Field(
-        0.5,
-        ge=0,
-        lt=1,
-        description="silero probability of a voice in what is left without our echo; 0: do not ask",
-    )
     unexplained_share: float = Field(
         0.2, ge=0, lt=1, description="share of the heard power that the echo must leave unexplained"
     )

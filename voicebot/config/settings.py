@@ -323,6 +323,26 @@ class TurnSettings(_Section):
     barge_in_ms: int = Field(
         60, ge=32, description="voice that pauses a prompt on a line without echo (else: echo_trigger)"
     )
+    barge_in_periodic: float = Field(
+        0.4,
+        ge=0,
+        lt=1,
+        description="likeness of 40 ms of sound with itself one period of a voice later, from which they"
+        " are a voice: a cough, a breath and the wind have no period",
+    )
+    barge_in_voiced_frames: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="so many such frames, each 20 ms later than the one before, must be in the last"
+        " 220 ms and near (barge_in_near_dbov) before a prompt pauses; 0: do not ask",
+    )
+    barge_in_tone_share: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="a frame with so much of its power in the two lines of a telephone key is its tone",
+    )
     barge_in_confirm_ms: int = Field(
         600, ge=0, description="time in which a pause is confirmed or undone"
     )
@@ -333,12 +353,41 @@ class TurnSettings(_Section):
         " only in the final result; that much is waited for it after barge_in_confirm_ms",
     )
     barge_in_voice_ms: int = Field(
-        1000,
+        700,
         ge=0,
         description="a voice that goes on so long after the pause is meant, whatever was understood",
     )
+    barge_in_voice_echo_ms: int = Field(
+        1000,
+        ge=0,
+        description="the same where a strong echo may come back (barge_in_clear_loss_db): it goes"
+        " on for as long as its delay after the pause",
+    )
+    barge_in_clear_loss_db: float = Field(
+        9.0,
+        ge=0,
+        description="an echo of ours that is so much weaker never is what paused the bot: of 21 false"
+        " pauses 20 were on speakerphones of 6 to 12 dB",
+    )
+    barge_in_again_ms: int = Field(
+        2000,
+        ge=0,
+        description="who was not understood and speaks again so soon after the prompt went on means it,"
+        " understood or not: a word that was ignored is said again; where no strong echo may come back",
+    )
+    barge_in_again_voice_ms: int = Field(
+        300,
+        ge=0,
+        description="a voice that goes on so long after such a second pause need not end first",
+    )
+    barge_in_confidence: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="a single word cuts a prompt when the recogniser is so sure of it at the end",
+    )
     barge_in_voice_dbov: float = Field(
-        -36.0,
+        -40.0,
         le=0,
         description="mean level of 400 ms of such a voice: what is weaker may be others in the room",
     )
@@ -357,7 +406,7 @@ class TurnSettings(_Section):
         description="a voice that was not near does not pause the bot again unless it is so much louder",
     )
     barge_in_stable_ms: int = Field(
-        200,
+        300,
         ge=0,
         description="a word of interrupt_words must be heard unchanged for so long, or be in the final"
         " result: the bot is silent meanwhile, and other words begin alike",

@@ -5,7 +5,8 @@
        ▲                                    │
        └──── silence, backchannel, our own words, or nothing understood in time ───────────┘ resumed
 
-Somebody who is not understood and goes on speaking means it too: then the second look takes longer.
+Somebody who is not understood and goes on speaking means it too: then the second look takes longer. So
+does somebody who is not understood and says it again.
 
 The trigger only pauses: playing goes on from the same sample when the second look says that nobody
 meant to interrupt. The same words that are a backchannel in the middle of a sentence are an answer when
@@ -40,9 +41,10 @@ class Overlap:
         own_words: What the bot itself said in the last two seconds.
         min_words: So many words of content the prompt that plays can be cut with.
         speaking: The caller's voice is heard at this moment.
-        ending: The caller has just fallen silent: the final result is about to come.
+        ending: The caller has fallen silent: the final result is about to come.
         near: The voice is as loud as somebody who holds the telephone: words of others in the room cut
             nothing, whatever they are.
+        clear_line: Our own voice does not come back, or it is weak: what paused the bot is no echo.
     """
 
     expectation: Expectation
@@ -52,6 +54,7 @@ class Overlap:
     speaking: bool = False
     ending: bool = False
     near: bool = True
+    clear_line: bool = True
 
 
 class BargeInJudge:
@@ -69,6 +72,8 @@ class BargeInJudge:
         self._text_since_ms = 0.0
         self._looked_ms = 0.0
         self._spoke_ms = 0.0
+        self._unclear_until_ms = 0.0
+        self._again = False
 
     @property
     def paused(self) -> bool:
@@ -77,8 +82,13 @@ class BargeInJudge:
 
     def trigger(self, now_ms: float, text: str = "") -> None:
         """The caller has spoken for long enough; playback pauses, ``text`` is the partial so far."""
+        settings = self._settings
         self._triggered_ms = now_ms
-        self._deadline_ms = now_ms + self._settings.barge_in_confirm_ms
+        self._again = now_ms < self._unclear_until_ms
+        wait_ms = settings.barge_in_confirm_ms
+        self._deadline_ms = now_ms + (
+            min(wait_ms, settings.barge_in_again_voice_ms) if self._again else wait_ms
+        )
         self._text = text
         self._text_since_ms = now_ms
 
@@ -103,9 +113,11 @@ class BargeInJudge:
             return self._decide(Verdict.CONFIRMED)
         return Verdict.UNDECIDED
 
-    def turn_ended(self, text: str, overlap: Overlap) -> Verdict:
-        """The caller's turn is over with this text."""
-        return self._last_look(text, overlap) if self.paused else Verdict.UNDECIDED
+    def turn_ended(self, text: str, overlap: Overlap, confidence: float, now_ms: float) -> Verdict:
+        """The caller's turn is over with this text, which is right with this probability."""
+        if not self.paused:
+            return Verdict.UNDECIDED
+        return self._last_look(text, overlap, confidence, now_ms)
 
     def advance(self, now_ms: float, overlap: Overlap) -> Verdict:
         """Time passes: at the deadline what was heard so far decides."""
@@ -119,7 +131,7 @@ class BargeInJudge:
             return Verdict.UNDECIDED
         if self._speaks_on(overlap):
             self._spoke_ms = now_ms
-            meant_ms = self._triggered_ms + self._settings.barge_in_voice_ms
+            meant_ms = self._triggered_ms + self._voice_ms(overlap)
             if now_ms >= meant_ms:
                 return self._decide(Verdict.CONFIRMED)
             self._deadline_ms = min(meant_ms, now_ms + _LOOK_AGAIN_MS)
@@ -127,11 +139,11 @@ class BargeInJudge:
         settings = self._settings
         # Somebody who speaks on draws breath: that is no end yet.
         since_ms = max(self._triggered_ms + settings.barge_in_confirm_ms, self._spoke_ms)
-        latest_ms = since_ms + settings.barge_in_hold_ms
-        if overlap.ending and not self._text and now_ms < latest_ms:
+        latest_ms = since_ms + settings.barge_in_hold_ms + settings.asr_limit_ms
+        if overlap.ending and now_ms < latest_ms:
             self._deadline_ms = min(latest_ms, now_ms + _LOOK_AGAIN_MS)
             return Verdict.UNDECIDED
-        return self._last_look(self._text, overlap)
+        return self._last_look(self._text, overlap, 1.0, now_ms)
 
     def _stands(self, words: list[str], now_ms: float) -> bool:
         """Whether a word that interrupts has been heard for long enough."""
@@ -140,14 +152,19 @@ class BargeInJudge:
             self._interrupt.intersection(words)
         )
 
+    def _voice_ms(self, overlap: Overlap) -> int:
+        """How long somebody who is not understood has to speak on."""
+        settings = self._settings
+        if self._again:
+            return settings.barge_in_again_voice_ms
+        return settings.barge_in_voice_ms if overlap.clear_line else settings.barge_in_voice_echo_ms
+
     def _speaks_on(self, overlap: Overlap) -> bool:
         """Whether the caller is in the middle of something that is not understood."""
         words = self._text.split()
-        humming = bool(words) and self._backchannel.issuperset(words)
         return (
             overlap.speaking
             and overlap.min_words <= 1
-            and not humming
             and not self._is_echo(words, overlap)
             and not self._content(words)
         )
@@ -163,15 +180,24 @@ class BargeInJudge:
         stands_ms = self._text_since_ms + self._settings.barge_in_stable_ms
         return stands_ms if self._looked_ms < stands_ms < self._deadline_ms else self._deadline_ms
 
-    def _last_look(self, text: str, overlap: Overlap) -> Verdict:
+    def _last_look(self, text: str, overlap: Overlap, confidence: float, now_ms: float) -> Verdict:
         words = text.split()
         if overlap.asking and self._is_expected(text, overlap.expectation):
             return self._decide(Verdict.CONFIRMED)
         if not overlap.near:
             return self._decide(Verdict.RESUMED)
         meant = self._interrupt.intersection(words)
-        too_few = not meant and len(self._content(words)) < overlap.min_words
-        if too_few or not self._content(words) or self._is_echo(words, overlap):
+        content = self._content(words)
+        too_few = not meant and overlap.min_words > 1 and len(content) < overlap.min_words
+        unsure = len(content) == 1 and confidence < self._settings.barge_in_confidence
+        if too_few or unsure or not content or self._is_echo(words, overlap):
+            humming = bool(words) and self._backchannel.issuperset(words)
+            if humming or too_few or self._is_echo(words, overlap):
+                return self._decide(Verdict.RESUMED)
+            if self._again:
+                return self._decide(Verdict.CONFIRMED)
+            if overlap.clear_line:
+                self._unclear_until_ms = now_ms + self._settings.barge_in_again_ms
             return self._decide(Verdict.RESUMED)
         return self._decide(Verdict.CONFIRMED)
 

@@ -15,22 +15,26 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from voicebot.turn.voicing import (
+    FRAME_SAMPLES,
+    HOP_SAMPLES,
+    RATE_HZ,
+    SPECTRUM_SAMPLES,
+    cut,
+    periods,
+    power_of,
+)
+
 Samples = NDArray[np.int16]
 Values = NDArray[np.float32]
 
-RATE_HZ: Final = 8000
-HOP_SAMPLES: Final = 160
-FRAME_SAMPLES: Final = 320
 FRAMES: Final = 128
 BANDS: Final = 24
 CHANNELS: Final = BANDS + 3
 MODEL_FILE: Final = "completion.npz"
 VOICE_RANGE_DB: Final = 30.0
 
-_SPECTRUM_SAMPLES: Final = 512
 _BLOCK_SAMPLES: Final = 80
-_LAGS: Final = np.arange(20, 115)  # 400 to 70 Hz
-_SHORT_LAGS_FIRST: Final = 0.002  # per sample of lag: twice the period fits as well
 _VOICED: Final = 0.5
 _LAST_POSITIONS: Final = 8  # of the last layer, 160 ms each; the others only by their mean
 
@@ -43,19 +47,11 @@ def _mel(frequency_hz: float) -> float:
 def _bands() -> Values:
     """Triangles of equal width in mel from 200 to 3600 Hz, float32 (bins, bands)."""
     edges = 700.0 * (10.0 ** (np.linspace(_mel(200.0), _mel(3600.0), BANDS + 2) / 2595.0) - 1.0)
-    bins = np.arange(_SPECTRUM_SAMPLES // 2 + 1) * RATE_HZ / _SPECTRUM_SAMPLES
+    bins = np.arange(SPECTRUM_SAMPLES // 2 + 1) * RATE_HZ / SPECTRUM_SAMPLES
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     rise = (bins[:, None] - low) / (centre - low)
     fall = (high - bins[:, None]) / (high - centre)
     return np.maximum(0.0, np.minimum(rise, fall)).astype(np.float32)
-
-
-@functools.cache
-def _window() -> tuple[Values, Values]:
-    """Hann window and its autocorrelation, by which that of a frame is divided."""
-    hann = np.hanning(FRAME_SAMPLES).astype(np.float32)
-    own = np.fft.irfft(np.abs(np.fft.rfft(hann, 2 * _SPECTRUM_SAMPLES)) ** 2)[:_SPECTRUM_SAMPLES]
-    return hann, (own / own[0]).astype(np.float32)
 
 
 def voiced_part(audio: Samples) -> Samples:
@@ -83,19 +79,11 @@ def features(audio: Samples) -> Values:
     count = (voice.size - FRAME_SAMPLES) // HOP_SAMPLES + 1
     if count < 1:
         return seen
-    hann, own = _window()
-    voice = voice[voice.size - ((count - 1) * HOP_SAMPLES + FRAME_SAMPLES) :]
-    frames = np.lib.stride_tricks.sliding_window_view(voice, FRAME_SAMPLES)[::HOP_SAMPLES] * hann
-    power = np.abs(np.fft.rfft(frames, 2 * _SPECTRUM_SAMPLES)) ** 2
+    power = power_of(cut(voice[voice.size - ((count - 1) * HOP_SAMPLES + FRAME_SAMPLES) :]))
     bands = 10.0 * np.log10(power[:, ::2] @ _bands() + 100.0)
-    likeness = np.fft.irfft(power)[:, :_SPECTRUM_SAMPLES] / own
-    level_db = 10.0 * np.log10(likeness[:, 0] / FRAME_SAMPLES + 1.0)
-    near = likeness[:, _LAGS] / np.maximum(likeness[:, :1], 1e-3) - _SHORT_LAGS_FIRST * (
-        _LAGS - _LAGS[0]
-    )
-    best = near.argmax(axis=1)
-    voicing = np.clip(near[np.arange(count), best], 0.0, 1.0)
-    pitch = np.log2(RATE_HZ / _LAGS[best])
+    voicing, period, energy = periods(power)
+    level_db = 10.0 * np.log10(energy / FRAME_SAMPLES + 1.0)
+    pitch = np.log2(RATE_HZ / period)
     voiced = (voicing > _VOICED) & (level_db > level_db.max() - VOICE_RANGE_DB + 5.0)
     median = float(np.median(pitch[voiced])) if voiced.any() else 0.0
     loud = float(np.percentile(bands.max(axis=1), 90))

@@ -57,10 +57,6 @@ class VoiceActivityDetector(Protocol):
         """Forget what was heard (the stream position too)."""
         ...
 
-    def look_back(self, pcm: Samples) -> float:
-        """How sure it is of a voice in the last 100 ms of another, short stream; forgets it again."""
-        ...
-
 
 class VoiceActivity:
     """Silero VAD for one stream of one call; the model is loaded once per process and shared.
@@ -74,7 +70,6 @@ class VoiceActivity:
     """
 
     def __init__(self, model_path: Path | None = None, quiet_dbov: float = QUIET_DBOV) -> None:
-        self._model_path = model_path
         self._session = _load(str(model_path or find_model()))
         self._quiet_energy = WINDOW_SAMPLES * 10.0 ** (quiet_dbov / 10.0)
         self._quiet_windows = 0
@@ -98,11 +93,6 @@ class VoiceActivity:
             self._end_sample += WINDOW_SAMPLES
             windows.append(VadWindow(self._probability, self._end_sample))
         return windows
-
-    def look_back(self, pcm: Samples) -> float:
-        """How sure it is of a voice in the last 100 ms of another, short stream; forgets it again."""
-        windows = VoiceActivity(self._model_path).feed(pcm)
-        return max((w.probability for w in windows[-3:]), default=0.0)
 
     def _at_rest(self, window: NDArray[np.float32]) -> bool:
         """Whether the model would say again what it said last."""
@@ -160,10 +150,6 @@ class ScriptedVoiceActivity:
                 )
             )
         return windows
-
-    def look_back(self, pcm: Samples) -> float:  # noqa: ARG002 - the protocol's signature
-        """The script's word stands for other streams too."""
-        return self._speech_probability
 
     def reset(self) -> None:
         """Start the script again from position 0."""

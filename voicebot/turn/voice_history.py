@@ -44,6 +44,10 @@ class VoiceHistory:
         power = sum(10.0 ** (level / 10.0) for level in last) / max(1, len(last))
         return 10.0 * math.log10(power + 1e-9) - _FULL_SCALE_DB
 
+    def latest(self, samples: int) -> Samples:
+        """The last so many samples, or all that is kept: int16 (n,)."""
+        return self.since(max(0, self._frames * FRAME_SAMPLES - samples))
+
     def since(self, start_samples: int) -> Samples:
         """The audio from a position until now, as far as it is kept.
 

@@ -465,7 +465,8 @@ class CallCore:
             return []
         self._last_frame = frame.frame
         may_interrupt = self._output.speech_may_interrupt
-        events = self._listener.audio(frame, now_ms, may_interrupt=may_interrupt)
+        asking = self._output.last_prompt_playing
+        events = self._listener.audio(frame, now_ms, may_interrupt=may_interrupt, asking=asking)
         return self._listener_events(events, now_ms) + self._let_go_of_silence()
 
     def _let_go_of_silence(self) -> list[Effect]:
@@ -548,7 +549,7 @@ class CallCore:
         if ended is None:
             return []
         self._meter.mark("asr_final", now_ms)
-        verdict = self._judge.turn_ended(heard.text, self._overlap())
+        verdict = self._judge.turn_ended(heard.text, self._overlap(), heard.confidence, now_ms)
         effects = self._judged(verdict, now_ms)
         if verdict is Verdict.RESUMED:
             self._speculator.dropped()
@@ -619,17 +620,10 @@ class CallCore:
             self._output.own_words(),
             self._output.min_words,
             self._listener.voice_now,
-            self._listener.ending_now,
-            self._near,
+            self._listener.ending_now or self._asr_due_ms is not None,
+            self._listener.near,
+            self._listener.clear_line,
         )
-
-    @property
-    def _near(self) -> bool:
-        """Whether the voice that is heard is about as loud as the caller's."""
-        own_dbov = self._manner.typical_dbov
-        below_db = self._settings.barge_in_below_own_db
-        needed_dbov = self._settings.barge_in_near_dbov if own_dbov is None else own_dbov - below_db
-        return self._listener.loudest_dbov >= needed_dbov
 
     def _judged(self, verdict: Verdict, now_ms: float) -> list[Effect]:
         """Carry out what the second look at an interruption says."""
@@ -639,7 +633,7 @@ class CallCore:
             cleared, interrupted = self._output.clear()
             return cleared + self._dialogue_events(list(interrupted), now_ms)
         if verdict is Verdict.RESUMED:
-            resumed = self._listener.resumed(far=not self._near)
+            resumed = self._listener.resumed(far=not self._listener.near)
             return [ToEdge(Unpause()), *self._listener_events(resumed, now_ms)]
         return []
 

@@ -10,7 +10,6 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
 from voicebot.config.settings import TurnSettings
@@ -24,11 +23,11 @@ from voicebot.turn.echo_trigger import EchoTrigger
 from voicebot.turn.endpointer import SAMPLES_PER_MS, EndOfTurn, Endpointer, HoldReason, SpeechStart
 from voicebot.turn.voice_activity import WINDOW_SAMPLES, VadWindow, VoiceActivityDetector
 from voicebot.turn.voice_history import VoiceHistory
+from voicebot.turn.voicing import LOOKED_AT_SAMPLES, is_voice
 
 FULL_SCALE = 32768.0
 FRAME_MS = 20
 FRAME_SAMPLES = 160
-RESIDUAL_FRAMES = 32  # 640 ms: enough for the detector to come to itself
 ARRIVALS_KEPT = 1500  # 30 s
 _NOTHING_DBOV = -127.0
 
@@ -99,7 +98,6 @@ class Listener:
         self._trigger = EchoTrigger(settings.echo_trigger, settings.barge_in_ms)
         self._voice = VoiceHistory()
         self._completion = packaged()
-        self._residual: deque[NDArray[np.int16]] = deque(maxlen=RESIDUAL_FRAMES)
         self._endpointer = Endpointer(settings, self._sounds_finished)
         self._listen: Listen | None = None
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
@@ -110,6 +108,7 @@ class Listener:
         self._voice_power = 0.0
         self._voice_frames = 0
         self._loudest_dbov = _NOTHING_DBOV
+        self._near_dbov = settings.barge_in_near_dbov
         self._last_frame_ms = 0.0
         self._stall_checked_ms = 0.0
         self._bot_spoke = False
@@ -130,6 +129,18 @@ class Listener:
     def loudest_dbov(self) -> float:
         """The loudest 100 ms of the turn under way, without our echo where that is known."""
         return self._loudest_dbov
+
+    @property
+    def near(self) -> bool:
+        """Whether the voice that is heard is about as loud as the caller's."""
+        return self._loudest_dbov >= self._near_dbov
+
+    @property
+    def clear_line(self) -> bool:
+        """Whether it is known that our own voice does not come back, or is weak when it does."""
+        loss_db = self._echo.return_loss_db
+        weak = loss_db is not None and loss_db >= self._settings.barge_in_clear_loss_db
+        return weak or self._echo.state is EchoState.NO_ECHO
 
     @property
     def expects_more(self) -> bool:
@@ -204,7 +215,8 @@ class Listener:
 
     def caller_speaks_at(self, level_dbov: float) -> None:
         """The caller's own level is known: what is nearly as loud is never too far away."""
-        self._trigger.hear_from(level_dbov - self._settings.barge_in_below_own_db)
+        self._near_dbov = level_dbov - self._settings.barge_in_below_own_db
+        self._trigger.hear_from(self._near_dbov)
 
     def second_look(self, *, looking: bool) -> None:
         """An interruption is being judged: its words are wanted soon, not once its turn is over."""
@@ -219,13 +231,16 @@ class Listener:
         self.rearm(now_ms)
         return self._drop_turn()
 
-    def audio(self, frame: CallerAudio, now_ms: float, *, may_interrupt: bool) -> list[ListenerEvent]:
+    def audio(
+        self, frame: CallerAudio, now_ms: float, *, may_interrupt: bool, asking: bool = False
+    ) -> list[ListenerEvent]:
         """Take 20 ms of the caller.
 
         Args:
             frame: Audio in order; concealed frames count as what they sound like.
             now_ms: Time of arrival.
             may_interrupt: Whether speech may cut what the bot is saying.
+            asking: What the bot is saying is a question: an answer counts however far away it is.
         """
         self._last_frame_ms = now_ms
         self._arrivals_ms.append(now_ms)
@@ -240,13 +255,10 @@ class Listener:
         self._voice.add(echo.residual if cancelled else heard)
         windows = self._detector.feed(heard)
         triggered = self._trigger.feed(echo, windows)
-        self._residual.append(echo.residual)
-        if triggered and cancelled:
-            triggered = self._voice_is_left(windows)
         if self._listen is None or (self._bot_spoke and not may_interrupt):
             return []
         if self._bot_spoke and not self._endpointer.in_turn:
-            return self._interrupt(windows) if triggered else []
+            return self._interrupt(windows) if triggered and self._is_voice(asking=asking) else []
         events: list[ListenerEvent] = []
         if self._endpointer.in_turn:
             self._loudest_dbov = max(self._loudest_dbov, self._voice.loudness_dbov)
@@ -272,16 +284,15 @@ class Listener:
     def _sounds_finished(self, start_samples: int, _now_samples: int) -> float:
         return self._completion.probability(self._voice.since(start_samples))
 
-    def _voice_is_left(self, windows: list[VadWindow]) -> bool:
-        """Whether there is a voice in what is left without our echo.
+    def _is_voice(self, *, asking: bool) -> bool:
+        """Whether what triggers has the pitch of a voice, and comes from near the telephone.
 
-        While our own voice is in what is heard, the detector hears a voice whatever else is there: a
-        cough, a tone. Asked only when a trigger is due: listening to both all the time would cost twice.
+        The detector hears a voice in a cough or a tone too, and while our own echo is in what it hears,
+        whatever else is there.
         """
-        if not windows:
-            return False  # nothing new since the last look
-        left = self._detector.look_back(np.concatenate(self._residual))
-        return left >= self._settings.echo_trigger.residual_probability
+        settings = self._settings
+        quietest_dbov = settings.echo_trigger.quietest_dbov if asking else self._near_dbov
+        return is_voice(self._voice.latest(LOOKED_AT_SAMPLES), quietest_dbov, settings)
 
     def _interrupt(self, windows: list[VadWindow]) -> list[ListenerEvent]:
         """The caller is heard over the bot: a turn begins, dated back to where the voice began."""

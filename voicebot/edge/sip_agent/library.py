@@ -138,6 +138,7 @@ def start_endpoint(sip: SipSettings, codecs: Sequence[str]) -> Any:
     for address in sip.name_servers or system_name_servers():
         config.uaConfig.nameserver.append(address)
     config.medConfig.threadCnt = 0
+    config.medConfig.hasIoqueue = False  # else a thread looks a hundred times a second for media
     config.medConfig.noVad = True
     config.medConfig.clockRate = _CONFERENCE_RATE_HZ
     config.medConfig.audioFramePtime = _CONFERENCE_FRAME_MS
