@@ -364,10 +364,10 @@ class TurnSettings(_Section):
         " on for as long as its delay after the pause",
     )
     barge_in_clear_loss_db: float = Field(
-        9.0,
+        7.0,
         ge=0,
-        description="an echo of ours that is so much weaker never is what paused the bot: of 21 false"
-        " pauses 20 were on speakerphones of 6 to 12 dB",
+        description="an echo of ours that is measured so much weaker hardly ever pauses the bot; lines of"
+        " 12 dB are measured as 8.5",
     )
     barge_in_again_ms: int = Field(
         2000,
