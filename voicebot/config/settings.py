@@ -366,7 +366,7 @@ class TurnSettings(_Section):
     barge_in_clear_loss_db: float = Field(
         7.0,
         ge=0,
-        description="an echo of ours that is measured so much weaker hardly ever pauses the bot; lines of"
+        description="an echo measured to be so much weaker hardly ever pauses the bot; lines of"
         " 12 dB are measured as 8.5",
     )
     barge_in_again_ms: int = Field(
