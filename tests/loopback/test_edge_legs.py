@@ -131,6 +131,27 @@ async def dial(call, agent, request="d", leg="agent"):
     return invite
 
 
+@pytest.mark.parametrize("early", ["garbage", "G.729", "no port", "video"])
+async def test_early_media_that_cannot_be_agreed_on(edge, worker, early):
+    """A 183 with such a body, then a good 200: the library ran into an assertion, and four calls ended."""
+    async with Caller(edge.server) as caller, Caller(edge.server) as agent:
+        await caller.call()
+        call = await worker.call()
+        invite = await dial(call, agent)
+        body = {
+            "garbage": "garbage",
+            "G.729": agent.sdp(payload_types="18"),
+            "no port": agent.sdp(port=0),
+            "video": agent.sdp().replace("m=audio", "m=video"),
+        }[early]
+        agent.respond(invite, 183, "Session Progress", body)
+        agent.respond(invite, 180, "Ringing")
+        agent.respond(invite, 200, "OK", agent.sdp())
+        assert (await result_of(call, "d")).ok
+        await agent.hear(3)
+        assert (await caller.hang_up()).code == 200
+
+
 def accept(agent, invite, payload_types="8 96"):
     """Answer with A-law and telephone events of type 96, whatever was offered."""
     agent.to_tag = invite.get("From").partition("tag=")[2]

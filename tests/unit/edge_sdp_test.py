@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicebot.edge.sdp import MediaTarget, audio_target, rewrite_audio_target
+from voicebot.edge.sdp import MediaTarget, audio_target, is_sound_answer, rewrite_audio_target
+from voicebot.edge.sip_agent.door import is_bearable
 
 BODY = (
     "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n"
@@ -56,3 +57,45 @@ def test_no_text_raises(sdp):
     """A body is a peer's text: reading it never raises."""
     audio_target(sdp)
     rewrite_audio_target(sdp, "127.0.0.1", 4000)
+
+
+ANSWER = (
+    "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sound"),
+    [
+        ("", "", True),
+        ("\r\n", "\n", True),
+        ("a=sendrecv", "a=inactive", True),
+        ("RTP/AVP 0 101", "RTP/AVP 18", False),
+        ("4000", "0", False),
+        ("m=audio", "m=video", False),
+        ("RTP/AVP", "RTP/SAVP", False),
+        ("a=rtpmap:101 telephone-event/8000\r\n", "", False),
+        ("s=-\r\n", "", False),
+        ("t=0 0", "t 0 0", False),
+        ("IN IP4 127.0.0.1\r\nt", "IN IP4 name.invalid\r\nt", False),
+        ("c=IN IP4 127.0.0.1\r\n", "", False),
+        ("o=- 1 2", "o=- x 2", False),
+        ("m=audio", "m=audio 4002 RTP/AVP 8\r\nm=audio", False),
+        ("v=0", "garbage", False),
+    ],
+)
+def test_early_media_reaches_the_library_only_when_it_is_sound(old, new, sound):
+    """The final answer passes as it is; a provisional one with a cut or odd body is not needed."""
+    body = ANSWER.replace(old, new)
+    assert is_sound_answer(body) is sound
+    head = "SIP/2.0 {code} X\r\nCSeq: 1 INVITE\r\nContent-Length: {length}\r\n\r\n"
+    assert is_bearable((head.format(code=183, length=len(body)) + body).encode()) is sound
+    assert not is_bearable((head.format(code=183, length=len(body) - 9) + body).encode())
+    assert is_bearable((head.format(code=200, length=len(body)) + body).encode())
+    assert is_bearable(head.format(code=180, length=0).encode())
+
+
+@given(st.text())
+def test_any_text_is_no_sound_answer(text):
+    assert not is_sound_answer(text)

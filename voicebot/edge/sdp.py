@@ -1,6 +1,10 @@
 """What the edge reads from and writes to an SDP body (RFC 4566); pjsua2 negotiates."""
 
+import ipaddress
+import re
 from dataclasses import dataclass
+
+_STATIC_TYPES = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,36 @@ def audio_target(sdp: str) -> MediaTarget | None:
     if port is None:
         return None
     return MediaTarget(address or session_address, port)
+
+
+def is_sound_answer(sdp: str) -> bool:
+    """Whether a body surely answers our offer: one live audio stream, PCMU or PCMA, to an IPv4 address.
+
+    Strict: what is odd, but might do, counts as not sound.
+    """
+    lines = sdp.replace("\r\n", "\n").rstrip("\n").split("\n")
+    streams = [line.split() for line in lines if line.startswith("m=")]
+    addresses = [line.split() for line in lines if line.startswith("c=")]
+    if lines[0] != "v=0" or not all(re.fullmatch(r"[a-z]=[\x20-\x7e]*", line) for line in lines):
+        return False
+    if any(sum(line.startswith(f"{kind}=") for line in lines) != 1 for kind in "vostmc"):
+        return False
+    if not any(re.fullmatch(r"o=\S+ \d+ \d+ IN IP4 \S+", line) for line in lines):
+        return False
+    stream = re.fullmatch(
+        r"m=audio ([1-9]\d{0,4}) RTP/AVPF? (\d{1,3}(?: \d{1,3})*)", " ".join(streams[0])
+    )
+    if stream is None or len(addresses[0]) != 3 or addresses[0][:2] != ["c=IN", "IP4"]:
+        return False
+    types = {int(number) for number in stream[2].split()}
+    named = {int(number) for number in re.findall(r"(?m)^a=rtpmap:(\d{1,3}) \S+/\d+", "\n".join(lines))}
+    if not types & {0, 8} or {number for number in types if number >= _STATIC_TYPES} - named:
+        return False
+    try:
+        ipaddress.IPv4Address(addresses[0][2])
+    except ValueError:
+        return False
+    return True
 
 
 def rewrite_audio_target(sdp: str, address: str, port: int) -> str:

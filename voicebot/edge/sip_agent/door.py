@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from voicebot.edge.admission import DROP, SipRequest, Verdict
+from voicebot.edge.sdp import is_sound_answer
 from voicebot.edge.sip_agent.library import c_library
 from voicebot.telemetry.log import get_logger
 
@@ -42,6 +43,7 @@ _SINGLE = re.compile(
 )
 """Headers of which a request has one (RFC 3261 section 20, table 2)."""
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
+_PROVISIONAL = re.compile(rb"SIP/2\.0[ \t]+1", re.IGNORECASE)
 _KEYS = re.compile(
     rb"Signal=[ \t]*[0-9A-Za-z*#]{1,16}[ \t]*(?:\r\n|\n(?=Duration=))(?:\r?\n)*"
     rb"(?:Duration=[ \t]*[0-9]{1,6}[ \t]*)?(?:\r?\n)*"
@@ -74,7 +76,7 @@ class _Module(ctypes.Structure):
         ("stop", ctypes.c_void_p),
         ("unload", ctypes.c_void_p),
         ("on_rx_request", _OnRequest),
-        ("on_rx_response", ctypes.c_void_p),
+        ("on_rx_response", _OnRequest),
         ("on_tx_request", ctypes.c_void_p),
         ("on_tx_response", ctypes.c_void_p),
         ("on_tsx_state", ctypes.c_void_p),
@@ -127,9 +129,21 @@ def is_harmless(text: bytes) -> bool:
     head, body = (*_EMPTY_LINE.split(text, maxsplit=1), b"")[:2]
     if b"dtmf-relay" not in head.lower():
         return True
+    return _is_told_plainly(head, body) and _KEYS.fullmatch(body) is not None
+
+
+def _is_told_plainly(head: bytes, body: bytes) -> bool:
+    """Whether the library reads just this body: its length is there once, in one line, and true."""
     folded = b"\n " in head or b"\n\t" in head
-    told = _LENGTH_OF_BODY.findall(head)
-    return not folded and told == [b"%d" % len(body)] and _KEYS.fullmatch(body) is not None
+    return not folded and _LENGTH_OF_BODY.findall(head) == [b"%d" % len(body)]
+
+
+def is_bearable(text: bytes) -> bool:
+    """Whether a response may reach the library: a provisional one has no body, or one to agree on."""
+    if not _PROVISIONAL.match(text):
+        return True
+    head, body = (*_EMPTY_LINE.split(text, maxsplit=1), b"")[:2]
+    return not body or (_is_told_plainly(head, body) and is_sound_answer(body.decode("latin-1")))
 
 
 class SipDoor:
@@ -147,11 +161,13 @@ class SipDoor:
         for name in ("pjsip_endpt_create_pool", "pjsip_generic_string_hdr_create"):
             getattr(self._library, name).restype = ctypes.c_void_p
         self._callback = _OnRequest(self._on_request)
+        self._response_callback = _OnRequest(self._on_response)
         self._module = _Module(
             name=_Text(b"voicebot-door", 13),
             id=-1,
             priority=_PRIORITY,
             on_rx_request=self._callback,
+            on_rx_response=self._response_callback,
         )
         status = self._library.pjsip_endpt_register_module(self._endpoint, ctypes.byref(self._module))
         self.active = status == 0
@@ -193,6 +209,20 @@ class SipDoor:
             _log.exception("sip_door_failed")
             return _LET_IN
         return _TAKEN
+
+    def _on_response(self, data: int) -> int:
+        """Early media that cannot be agreed on: the library gives the call up, and aborts at the 200."""
+        if not self.active:
+            return _LET_IN
+        try:
+            if _source_of(data) is None:
+                return _LET_IN
+            length = struct.unpack("q", ctypes.string_at(data + _LENGTH, 8))[0]
+            text = ctypes.string_at(data + _PACKET, max(0, min(length, _MAX_PACKET))).lstrip(b"\r\n")
+            return _LET_IN if is_bearable(text) else _TAKEN
+        except Exception:  # noqa: BLE001 - nothing may pass through the library's frames
+            _log.exception("sip_door_failed")
+            return _LET_IN
 
     def _respond(self, data: int, verdict: Verdict) -> None:
         """Answer without a transaction (RFC 3261 section 8.2.7)."""
