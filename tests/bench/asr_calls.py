@@ -1,9 +1,9 @@
 """Many callers who speak at the same moment, recognised by the real engine: is any RTP packet late?
 
-    python -m tests.bench.asr_calls [--calls 20] [--seconds 60]
+    python -m tests.bench.asr_calls [--calls 20] [--seconds 60] [--engine real|stub]
 
-`voicebot serve` with as many edges as the calls need (Kamailio in front), Vosk with the packaged model, a
-tone for a voice; callers that cost next to nothing (`tests.bench.light_callers`) all say an eight-digit number
+`voicebot serve` with as many edges as the calls need (Kamailio in front), Vosk with the packaged model (stub: a
+fake that knows the number), a tone for a voice; callers that cost next to nothing (`tests.bench.light_callers`) all say an eight-digit number
 at once, over and over. A packet is late when the gap to the one before is above 40 ms: the next one was due by
 then. A run in which the callers themselves sent late is void and says so.
 """
@@ -40,6 +40,10 @@ MOST_SENDER_LATE_MS = 5
 MOST_MISSING_SHARE = 0.02
 """A call that brought fewer packets than this ended before the others."""
 
+ENGINES = {
+    "real": {},
+    "stub": {"asr__engine": "fake", "asr__fake_script": f"{' '.join(SAID)}@2000"},
+}
 PAUSE_S = 2.5
 CALLS_OF_ONE_EDGE = 4
 BETWEEN_INVITES_S = 0.1
@@ -69,7 +73,7 @@ def speech():
     return said + bytes([0xFF]) * (-len(said) % FRAME_BYTES)
 
 
-async def measure(calls, seconds):
+async def measure(calls, seconds, engine):
     with tempfile.TemporaryDirectory() as folder:
         plan = Path(folder) / "digits.yaml"
         plan.write_text(PLAN)
@@ -81,6 +85,7 @@ async def measure(calls, seconds):
             "scale__calls": calls,
             "rtp__port_min": ports,
             "rtp__port_max": ports + 4 * calls + 31,
+            **ENGINES[engine],
         }
         async with (
             running_bot(Path(folder) / "data", **settings) as bot,
@@ -178,8 +183,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="real")
     options = parser.parse_args()
-    found = asyncio.run(measure(options.calls, options.seconds))
+    found = asyncio.run(measure(options.calls, options.seconds, options.engine))
     print(machine())
     write("asr_calls", rows_of(*found, options.seconds))
     return 0

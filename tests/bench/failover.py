@@ -48,11 +48,13 @@ async def in_a_prompt(bot, how, chance):
     async with Caller(bot.uri, CallerOptions(limit_s=60)) as call:
         await call.invite()
         await call.wait_bot_audible(30)
-        await asyncio.sleep(chance.uniform(0.1, 2.0))
+        await asyncio.sleep(
+            chance.uniform(0.1, 1.8)
+        )  # its first sentence lasts 3.2 s, then comes a pause
         at_ns = time.monotonic_ns()
         kill(serving_pid(bot, call.call_id), how)
         await asyncio.sleep(1.6)
-        return longest_silence_ms(call.media.received, at_ns - 100_000_000, at_ns + 1_500_000_000), call
+        return longest_silence_ms(call.media.received, at_ns - 100_000_000, at_ns + 1_300_000_000), call
 
 
 async def after_a_key(bot, how, chance):
