@@ -185,6 +185,11 @@ def common_edge() -> EdgeProgram:
     return shared_edge("common", sip={"allow_outgoing": True})
 
 
+def impatient_edge() -> EdgeProgram:
+    """The edge that soon gives up calls which are never acknowledged, or whose end is not heard."""
+    return shared_edge("impatient", sip={"ack_deadline_ms": 500, "answer_deadline_ms": 1000})
+
+
 class WorkerCall:
     """One link as the scripted worker sees it."""
 

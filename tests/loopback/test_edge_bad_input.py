@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback.edge_program import ScriptedWorker, shared_edge
+from tests.loopback.edge_program import ScriptedWorker, impatient_edge
 from tests.loopback.raw_sip_caller import Caller
 
 pytestmark = pytest.mark.loopback
@@ -20,7 +20,7 @@ TORTURE = Path(__file__).parents[1] / "data" / "rfc4475"
 @pytest.fixture
 def edge():
     """Un-ACKed calls are given up soon: torture INVITEs are never ACKed."""
-    program = shared_edge("impatient", sip={"ack_deadline_ms": 500, "answer_deadline_ms": 1000})
+    program = impatient_edge()
     yield program
     assert program.alive
     assert not program.events("sip_event_failed")

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from tests.loopback.edge_program import ScriptedWorker, shared_edge
+from tests.loopback.edge_program import ScriptedWorker, impatient_edge
 from tests.loopback.raw_sip_caller import Caller
 from tests.loopback.test_edge_bad_input import all_slots_are_free
 
@@ -25,7 +25,7 @@ MOST_GROWTH_KIB = 5_000
 @pytest.fixture
 def edge():
     """Calls that are never acknowledged, or whose end is not heard, are given up soon."""
-    program = shared_edge("impatient", sip={"ack_deadline_ms": 500, "answer_deadline_ms": 1000})
+    program = impatient_edge()
     yield program
     assert program.alive
     assert not program.events("sip_event_failed")

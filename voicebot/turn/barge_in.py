@@ -189,17 +189,15 @@ class BargeInJudge:
         meant = self._interrupt.intersection(words)
         content = self._content(words)
         too_few = not meant and overlap.min_words > 1 and len(content) < overlap.min_words
-        unsure = len(content) == 1 and confidence < self._settings.barge_in_confidence
-        if too_few or unsure or not content or self._is_echo(words, overlap):
-            humming = bool(words) and self._backchannel.issuperset(words)
-            if humming or too_few or self._is_echo(words, overlap):
-                return self._decide(Verdict.RESUMED)
-            if self._again:
-                return self._decide(Verdict.CONFIRMED)
-            if overlap.clear_line:
-                self._unclear_until_ms = now_ms + self._settings.barge_in_again_ms
+        humming = bool(words) and self._backchannel.issuperset(words)
+        if too_few or humming or self._is_echo(words, overlap):
             return self._decide(Verdict.RESUMED)
-        return self._decide(Verdict.CONFIRMED)
+        unsure = len(content) == 1 and confidence < self._settings.barge_in_confidence
+        if self._again or (content and not unsure):
+            return self._decide(Verdict.CONFIRMED)
+        if overlap.clear_line:
+            self._unclear_until_ms = now_ms + self._settings.barge_in_again_ms
+        return self._decide(Verdict.RESUMED)
 
     def _decide(self, verdict: Verdict) -> Verdict:
         self._deadline_ms = None
