@@ -23,6 +23,8 @@ from voicebot.link.server import LinkServer
 from voicebot.worker.call_watch import LiveCalls
 from voicebot.worker.effects import HandoffNews
 
+pytestmark = pytest.mark.loopback
+
 BANK = Path(__file__).parents[2] / "dialplans" / "bank.yaml"
 ORDER = Originate(
     request="callback-1-1", uri="sip:1@127.0.0.1", caller="+4420", called="bank", queue="fraud"

@@ -58,7 +58,7 @@ name: t
 routes: [ { match: { to: "*" }, flow: main } ]
 slots: { question: { type: text, ask: "What would you like to know?" } }
 tools:
-  faq: { answer_from: %s, timeout: 300ms, send: [question] }
+  faq: { answer_from: %s, timeout: 20s, send: [question] }
 flows:
   main:
     - collect: question

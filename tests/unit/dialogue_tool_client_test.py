@@ -11,14 +11,17 @@ from voicebot.dialogue import load_dialplan
 from voicebot.dialogue.actions import CallTool
 from voicebot.dialogue.tool_client import ToolClient
 
+pytestmark = pytest.mark.loopback
+
 PLAN = """
 version: 1
 name: t
 routes: [ {{ match: {{ to: "*" }}, flow: main }} ]
 tools:
-  balance: {{ post: "{url}/balance", timeout: 300ms, send: [account], returns: {{ amount: money, name: text }} }}
-  retried: {{ post: "{url}/balance", timeout: 300ms, retries: 1, send: [account] }}
-  looked_up: {{ get: "{url}/look", timeout: 300ms, send: [account] }}
+  balance: {{ post: "{url}/balance", timeout: 20s, send: [account], returns: {{ amount: money, name: text }} }}
+  impatient: {{ post: "{url}/balance", timeout: 300ms, send: [account], returns: {{ amount: money, name: text }} }}
+  retried: {{ post: "{url}/balance", timeout: 20s, retries: 1, send: [account] }}
+  looked_up: {{ get: "{url}/look", timeout: 20s, send: [account] }}
   secret: {{ post: "{url}/s", secret: TEST_TOOL_TOKEN, send: [account] }}
   canned: {{ fixture: rows, send: [account] }}
 fixtures:
@@ -33,6 +36,7 @@ def answer(text=GOOD, status="200 OK", kind="application/json", extra=""):
     return (head + text).encode()
 
 
+STALL_S = 30  # longer than any machine needs to notice that 300 ms are over
 DRIP = object()  # a byte every 20 ms
 
 
@@ -65,11 +69,11 @@ class Server:
                 self.requests.append((head, body))
                 script = self.answers[min(len(self.requests), len(self.answers)) - 1]
                 if script is None:
-                    await asyncio.sleep(1)
+                    await asyncio.sleep(STALL_S)
                     break
                 if script is DRIP:
-                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-                    for _ in range(100):
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+                    for _ in range(STALL_S * 50):
                         writer.write(b" ")
                         await writer.drain()
                         await asyncio.sleep(0.02)
@@ -124,16 +128,21 @@ async def test_declared_values_come_back_typed_and_nothing_else():
         (answer("[" * 60_000), "error"),
         (answer('{"name": "' + "x" * 70_000 + '"}'), "error"),
         (answer('{"outcome": "transfer to +1900"}'), "error"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "timeout"),
         (b"nonsense\r\n\r\n", "error"),
-        (None, "timeout"),
     ],
 )
 async def test_every_other_answer_is_an_outcome(script, expected):
-    began = time.monotonic()
     finished, _ = await outcome(script)
     assert (finished.outcome, finished.values) == (expected, {})
-    assert time.monotonic() - began < 0.9
+
+
+@pytest.mark.parametrize("script", [b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", DRIP, None])
+async def test_half_an_answer_a_slow_one_and_none_end_at_the_deadline(script):
+    """Bytes that come one by one do not prolong the 300 ms."""
+    began = time.monotonic()
+    finished, _ = await outcome(script, tool="impatient")
+    assert (finished.outcome, finished.values) == ("timeout", {})
+    assert time.monotonic() - began < STALL_S / 3
 
 
 async def test_a_tool_without_declared_values_needs_no_body():
@@ -232,12 +241,8 @@ async def test_a_name_is_looked_up_once_and_what_was_looked_at_is_used():
     assert reached == [("93.184.216.34", "crm.example")]
 
 
-async def test_a_slow_body_ends_at_the_deadline_and_a_large_one_at_64_kib():
-    """Bytes that come one by one do not prolong the 300 ms; one byte too many is too many."""
-    began = time.monotonic()
-    finished, _ = await outcome(DRIP)
-    assert finished.outcome == "timeout"
-    assert time.monotonic() - began < 0.9
+async def test_a_large_body_ends_at_64_kib():
+    """One byte too many is too many."""
     for size, expected in ((65_536, "ok"), (65_537, "error")):
         body = GOOD[:-1] + ', "pad": "' + "x" * (size - len(GOOD) - 11) + '"}'
         assert len(body) == size

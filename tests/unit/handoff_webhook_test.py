@@ -5,12 +5,16 @@ import contextlib
 import json
 import time
 
+import pytest
+
 from tests.unit.console_kit import context, settings
 from voicebot.config.settings import HandoffSettings
 from voicebot.console.tokens import handoff_secret
 from voicebot.handoff.signing import SIGNATURE_HEADER, body_is_genuine, token_opens
 from voicebot.worker.call_watch import LiveCalls
 from voicebot.worker.effects import HandoffNews
+
+pytestmark = pytest.mark.loopback
 
 
 async def test_the_webhook_is_signed_and_its_token_opens_the_handoff(tmp_path, monkeypatch):
