@@ -265,10 +265,11 @@ def main() -> None:
     if not own.intersection(sys.argv[1:2]):  # an edge must not load the dialogue and the voices
         for name, (module, text) in groups.items():
             app.add_typer(importlib.import_module(module).app, name=name, help=text)
+        from voicebot.console.audit import erase_acts
         from voicebot.handoff.erasure import erase_handoffs
         from voicebot.session import cli as calls
 
-        calls.also_erase.append(erase_handoffs)
+        calls.also_erase.update(handoffs=erase_handoffs, console_acts=erase_acts)
     app()
 
 

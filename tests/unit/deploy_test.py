@@ -62,6 +62,9 @@ def test_systemd_units_start_programs_that_exist_and_drain_long_enough():
     for path in (DEPLOY / "systemd").glob("*.service"):
         text = path.read_text()
         command = re.search(r"^ExecStart=\S+/voicebot (\w+)", text, re.MULTILINE)
+        if path.stem == "voicebot-purge":
+            assert command and "voicebot calls purge --older-than 30d --yes\n" in text
+            continue
         assert command and command[1] in {"serve", "worker", "edge"}
         assert "TimeoutStopSec=1h" in text
 

@@ -63,7 +63,7 @@ def test_a_caller_is_erased_with_the_call_back_that_was_promised(folder):
 async def test_the_command_erases_them_too(folder):
     """Counted beside sessions, records and recordings; a folder without handoffs has none."""
     store = MemorySessionStore()
-    erased = await erase(store, folder, caller=ANN, also=[erase_handoffs])
-    assert erased == Erased(0, 0, 0, others=2)
+    erased = await erase(store, folder, caller=ANN, also={"handoffs": erase_handoffs})
+    assert erased == Erased(0, 0, 0, others={"handoffs": 2})
     assert left(folder) == (["h2", "h3"], {BOB})
     assert erase_handoffs(folder / "elsewhere", None, ANN) == 0

@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -188,6 +190,28 @@ def test_purge_deletes_what_is_old(data):
     assert "c0000000002" not in run("export")
     assert names(data) == {"c0000000001.wav", "c0000000001.json"}
     assert "no duration" in run("purge", "--older-than", "old", "--yes", code=2)
+
+
+def test_the_program_purges_what_other_packages_keep(data):
+    """Handoffs and the acts in the console go by the same command: the program has them signed up."""
+    (data / "audit.jsonl").write_text('{"at": "2020-01-01", "who": "ann"}\n{"at": "9", "who": "ann"}\n')
+    command = "import sys; from voicebot.cli import main; sys.argv[0] = 'voicebot'; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "calls", "purge", "--older-than", "365d", "--yes"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    counts = json.loads(done.stdout)
+    assert counts == {
+        "sessions": 1,
+        "call_records": 1,
+        "recordings": 1,
+        "handoffs": 0,
+        "console_acts": 1,
+    }
+    assert (data / "audit.jsonl").read_text() == '{"at": "9", "who": "ann"}\n'
 
 
 def test_erase_deletes_one_caller(data):

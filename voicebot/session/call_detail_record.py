@@ -1,14 +1,11 @@
 """The call detail record: one JSON line per call in ``calls.jsonl``.
 
-A line is written with one ``write`` under a file lock, so several workers may share the file; a line
-that a full disk cut off is fenced by a line break and does not spoil the next one. Policy: with
-``sync`` (the default) the line is on the disk (fdatasync) when ``append`` returns; without, the kernel
-writes it within seconds, and only a power cut can take it. Both happen on a thread.
+Several workers may share the file (``line_file``). Policy: with ``sync`` (the default) the line is on
+the disk (fdatasync) when ``append`` returns; without, the kernel writes it within seconds, and only a
+power cut can take it. Both happen on a thread.
 """
 
 import asyncio
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +14,7 @@ import msgspec
 
 from voicebot.core.errors import SessionStoreError
 from voicebot.core.sip_step import SipStep
+from voicebot.session.line_file import append_line, delete_lines
 from voicebot.session.records import TurnRecord
 from voicebot.session.stored_text import MAX_FIELD_CHARS, clean_text, clean_turn
 
@@ -140,9 +138,9 @@ class CallDetailLog:
         Raises:
             SessionStoreError: The disk is full or the folder cannot be written.
         """
-        line = msgspec.json.encode(_clean(record)) + b"\n"
+        line = msgspec.json.encode(_clean(record))
         try:
-            await asyncio.to_thread(self._write, self._path(record), line)
+            await asyncio.to_thread(append_line, self._path(record), line, sync=self._sync)
         except OSError as error:
             raise SessionStoreError(f"call detail record: {error}") from error
 
@@ -168,7 +166,7 @@ class CallDetailLog:
             return 0
         try:
             return sum(
-                _purge_file(path, older_than, caller)
+                delete_lines(path, lambda line: _is_due(line, older_than, caller))
                 for path in sorted(self._folder.glob("calls*.jsonl"))
             )
         except OSError as error:
@@ -180,62 +178,14 @@ class CallDetailLog:
             return self._folder / FILE_NAME
         return self._folder / f"calls-{day}.jsonl"
 
-    def _write(self, path: Path, line: bytes) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = _open_locked(path)
-        try:
-            end = os.lseek(descriptor, 0, os.SEEK_END)
-            if end and os.pread(descriptor, 1, end - 1) != b"\n":
-                line = b"\n" + line
-            while line:
-                line = line[os.write(descriptor, line) :]
-            if self._sync:
-                os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
 
-
-def _open_locked(path: Path) -> int:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    while True:
-        descriptor = os.open(path, flags, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        try:
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)  # a purge put another file in its place meanwhile
-
-
-def _purge_file(path: Path, older_than: str | None, caller: str | None) -> int:
-    descriptor = _open_locked(path)
-    try:
-        kept: list[bytes] = []
-        gone = 0
-        with path.open("rb") as file:
-            for line in file:
-                record = _parse(line)
-                if (
-                    record is None
-                    or (caller is not None and record.caller != caller)
-                    or (older_than is not None and not record.ended_at < older_than)
-                ):
-                    kept.append(line)
-                else:
-                    gone += 1
-        if gone:
-            beside = path.with_name(path.name + ".new")
-            beside.unlink(missing_ok=True)
-            new = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(new, "wb") as file:
-                file.writelines(kept)
-                file.flush()
-                os.fsync(new)
-            beside.rename(path)
-        return gone
-    finally:
-        os.close(descriptor)
+def _is_due(line: bytes, older_than: str | None, caller: str | None) -> bool:
+    record = _parse(line)
+    return (
+        record is not None
+        and (caller is None or record.caller == caller)
+        and (older_than is None or record.ended_at < older_than)
+    )
 
 
 def _parse(line: bytes) -> CallDetailRecord | None:

@@ -47,8 +47,8 @@ Config = Annotated[
 CallName = Annotated[
     str, typer.Argument(metavar="CALL", help="Call id, session id or SIP Call-ID; a beginning will do.")
 ]
-also_erase: "list[AlsoErase]" = []
-"""Filled by ``voicebot.cli``: handoffs are above this package."""
+also_erase: "dict[str, AlsoErase]" = {}
+"""Filled by ``voicebot.cli``: handoffs and the console are above this package."""
 Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -189,7 +189,7 @@ def purge(
     config: Config = None,
     yes: Sure = False,
 ) -> None:
-    """Delete records, recordings, sessions and handoffs that are old enough.
+    """Delete records, recordings, sessions, handoffs and console acts that are old enough.
 
     Example (from a timer, once a day): voicebot calls purge --older-than 30d --yes
     """
@@ -252,7 +252,7 @@ def _erase(
                 "sessions": erased.sessions,
                 "call_records": erased.call_records,
                 "recordings": erased.recordings,
-                "handoffs": erased.others,
+                **erased.others,
             }
         )
     )

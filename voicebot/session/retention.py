@@ -7,8 +7,8 @@ next run finds by their age, never a record that points to nothing and cannot be
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +23,12 @@ _OWN_FILE = re.compile(r"[a-z][0-9a-f]{6,32}\.(wav|json)")
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """How much was deleted."""
+    """How much was deleted; ``others`` by the names of ``erase``'s ``also``."""
 
     sessions: int
     call_records: int
     recordings: int
-    others: int = 0
+    others: dict[str, int] = field(default_factory=dict)
 
 
 AlsoErase = Callable[[Path, float | None, str | None], int]
@@ -42,7 +42,7 @@ async def erase(
     older_than_s: float | None = None,
     caller: str | None = None,
     now_s: float | None = None,
-    also: Iterable[AlsoErase] = (),
+    also: Mapping[str, AlsoErase] | None = None,
 ) -> Erased:
     """Delete what is older than a time, or all of one caller; with both, only what meets both.
 
@@ -52,7 +52,7 @@ async def erase(
         older_than_s: Age in seconds; sessions under way are never too old.
         caller: As in the session record.
         now_s: Time of day, seconds since 1970; now when None.
-        also: Records of other packages.
+        also: Records of other packages, by what they are called.
 
     Raises:
         SessionStoreError: Something could not be deleted; run it again.
@@ -77,8 +77,11 @@ async def erase(
         recordings = await asyncio.to_thread(_delete_recordings, folder, names, too_old_s)
     except OSError as error:
         raise SessionStoreError(f"recordings: {error}") from error
-    others = [await asyncio.to_thread(erase_more, data_dir, before_s, caller) for erase_more in also]
-    return Erased(len(purged.sessions), gone, recordings, sum(others))
+    others = {
+        name: await asyncio.to_thread(erase_more, data_dir, before_s, caller)
+        for name, erase_more in (also or {}).items()
+    }
+    return Erased(len(purged.sessions), gone, recordings, others)
 
 
 def _delete_recordings(folder: Path, names: set[str], before_s: float | None) -> int:
