@@ -4,6 +4,7 @@ Random kills hit moments by chance; here, on virtual time, none is left out. The
 the ring of what nobody has acknowledged, and the queue of what is still to be played.
 """
 
+import dataclasses
 import datetime as dt
 import itertools
 from collections import Counter
@@ -91,11 +92,13 @@ class MortalCall(VirtualCall):
 class World:
     """All that outlives a worker: edge, store, the house of the tools, the caller."""
 
-    def __init__(self):
+    def __init__(self, plan=PLAN, caller=None, recognise=None):
         keys = [("listen",), *(("key", digit) for digit in ORDERS[0])]
         keys += [("listen",), *(("key", digit) for digit in ORDERS[1])]
-        self.caller = ScriptedCaller(*keys)
+        self.plan, self.caller = plan, caller or ScriptedCaller(*keys)
         self.engines = engines(call_tool=self.tool, tool_ms=40)
+        if recognise is not None:
+            self.engines = dataclasses.replace(self.engines, recognise=recognise)
         self.playout, self.ring = PlayoutQueue(), CallerRing()
         self.turns, self.state, self.generation, self.hangs_up = {}, None, 0, False
         self.begun, self.told, self.asked, self.effects = set(), {}, Counter(), 0
@@ -130,7 +133,7 @@ class World:
             TurnSettings(),
             BudgetSettings(),
             HearsTheCaller(),
-            lambda start: Conversation(PLAN, FACTS),
+            lambda start: Conversation(self.plan, FACTS),
             LineWithoutEcho(),
         )
         call = MortalCall(core, self, dies_at)
@@ -138,7 +141,7 @@ class World:
         if self.workers:
             if self.state is not None:
                 state = msgspec.json.decode(self.state, type=CallState)
-                core.take_over(Conversation.restore(PLAN, FACTS, state.conversation), state)
+                core.take_over(Conversation.restore(self.plan, FACTS, state.conversation), state)
             resume = Resume(
                 session_id="s1",
                 generation=self.generation,
@@ -163,12 +166,14 @@ class World:
             call.put(now_ms, missed)
         return call
 
-    def run(self, *dies_at):
-        """The whole call; whether it came to its end."""
+    def run(self, *dies_at, died_ms=()):
+        """The whole call, with deaths at effects or at times; whether it came to its end."""
         lives = itertools.chain(dies_at, itertools.repeat(-1))
         call = self.worker(0, next(lives))
         for frame, now_ms in enumerate(range(0, LIMIT_MS, FRAME_MS)):
             try:
+                if now_ms in died_ms:
+                    raise WorkerDiedError
                 out = call.send(now_ms)
                 said = self.caller.tick(now_ms, out.payload, heard_silence=out.silence)
                 audio = said if isinstance(said, bytes) else b"\xff" * FRAME_SAMPLES
