@@ -84,7 +84,7 @@ cluster-demo: $(RUN_STAMP) ## A cluster on this machine, killed part by part whi
 qa-demo: $(DEV_STAMP) ## Record two calls, replay them over bad networks, write var/qa-demo/report.html
 	$(BIN)/python -m tests.qa.demo $(ARGS)
 
-.PHONY: test test-long test-coqui test-llm check format bench bench-tts bench-asr bench-turns bench-router bench-failover bench-capacity
+.PHONY: test test-long test-coqui test-llm test-deploy check format bench bench-tts bench-asr bench-turns bench-router bench-failover bench-capacity
 # Two files at a time, shuffled in the same way each time, so that a failure can be seen again.
 test: $(DEV_STAMP) ## Set up and pass the tests
 	$(BIN)/pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --randomly-seed=20261121 $(ARGS)
@@ -103,6 +103,11 @@ test-llm: $(DEV_STAMP) ## The language-model client against llama.cpp's server, 
 	@test -x .tools/llm/bin/python || $(UV) venv --quiet --python python3 .tools/llm
 	$(UV) pip install --quiet --python .tools/llm/bin/python xllamacpp==2026.10.11549 gguf==0.19.0
 	VOICEBOT_TEST_LLM_PYTHON=$(CURDIR)/.tools/llm/bin/python $(BIN)/pytest tests/loopback/test_llm_server.py $(ARGS)
+
+test-deploy: $(DEV_STAMP) ## Alert rules, dashboard, units and manifests, with the programs that read them
+	@.ci/debian-packages prometheus docker-compose systemd
+	$(UV) pip install --quiet --python $(BIN)/python kubernetes-validate==1.37.0
+	$(BIN)/pytest -rs tests/unit/deploy_tools_test.py tests/unit/deploy_test.py $(ARGS)
 
 check: $(DEV_STAMP) ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
