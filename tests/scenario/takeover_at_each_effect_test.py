@@ -171,9 +171,9 @@ class World:
         lives = itertools.chain(dies_at, itertools.repeat(-1))
         call = self.worker(0, next(lives))
         for frame, now_ms in enumerate(range(0, LIMIT_MS, FRAME_MS)):
+            if now_ms in died_ms:
+                call = self.worker(now_ms, next(lives))
             try:
-                if now_ms in died_ms:
-                    raise WorkerDiedError
                 out = call.send(now_ms)
                 said = self.caller.tick(now_ms, out.payload, heard_silence=out.silence)
                 audio = said if isinstance(said, bytes) else b"\xff" * FRAME_SAMPLES

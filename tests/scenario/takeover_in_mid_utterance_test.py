@@ -6,10 +6,9 @@ only when it has heard its frames in order, none twice and none missing but for 
 
 import pytest
 
-from tests.scenario.takeover_at_each_effect_test import FACTS, LIMIT_MS, World
+from tests.scenario.takeover_at_each_effect_test import World
 from tests.scenario.virtual_callers import SILENCE, ScriptedCaller, voice
 from voicebot.dialogue.loader import load_dialplan
-from voicebot.worker.effects import CallState
 
 FRAME_MS = 20
 FRAMES = 40
@@ -19,13 +18,13 @@ ANSWERS = ("one three", "two four")
 FIRST, SECOND = "The first two digits of your account, please.", "And now, please, the last two of them."
 """Long enough: who speaks right after the bot began goes on with what he said before."""
 PLAN = load_dialplan(
-    """
+    f"""
 version: 1
 name: t
-routes: [{ match: { to: ["*"] }, flow: main }]
+routes: [{{ match: {{ to: ["*"] }}, flow: main }}]
 slots:
-  one: { type: digits, length: 2, ask: "%s" }
-  two: { type: digits, length: 2, ask: "%s" }
+  one: {{ type: digits, length: 2, ask: "{FIRST}" }}
+  two: {{ type: digits, length: 2, ask: "{SECOND}" }}
 flows:
   main:
     - collect: one
@@ -33,7 +32,6 @@ flows:
     - say: "Bye."
       hangup: completed
 """
-    % (FIRST, SECOND)
 )
 """Digits, spoken."""
 
@@ -72,7 +70,6 @@ class StrictRecogniser:
     def accept(self, payload):
         if payload in KNOWN:
             self.heard.append(KNOWN[payload])
-        return None
 
     def finish(self):
         if not self.heard:
