@@ -201,10 +201,10 @@ def play_each(given: Scenario, variants: Sequence[dict[str, float]]) -> list[Out
         history.add(result.residual if cancelled else heard)
         triggered = [triggers[0].feed(result, windows)]
         if triggered[0]:
-            triggered[0] = near_voice(history, settings)
+            triggered[0] = near_voice(history, settings, cancelled=cancelled)
         cpu_s += time.thread_time() - before_s
         triggered += [trigger.feed(result, windows) for trigger in triggers[1:]]
-        voice = triggered[0] or (any(triggered) and near_voice(history, settings))
+        voice = triggered[0] or (any(triggered) and near_voice(history, settings, cancelled=cancelled))
         for times, one in zip(fired, triggered, strict=True):
             if one and voice:
                 times.append(start + TICK)
@@ -213,9 +213,10 @@ def play_each(given: Scenario, variants: Sequence[dict[str, float]]) -> list[Out
     ]
 
 
-def near_voice(history: VoiceHistory, settings: TurnSettings) -> bool:
+def near_voice(history: VoiceHistory, settings: TurnSettings, *, cancelled: bool) -> bool:
     """Whether the listener would let the trigger pause the bot."""
-    return is_voice(history.latest(LOOKED_AT_SAMPLES), settings.barge_in_near_dbov, settings)
+    latest = history.latest(LOOKED_AT_SAMPLES)
+    return is_voice(latest, settings.barge_in_near_dbov, settings, cancelled=cancelled)
 
 
 def judged(

@@ -65,6 +65,13 @@ def key(at):
     return encode_ulaw((6000 * tone).astype(np.int16))
 
 
+WEAK = voice(1, 1000, level=530)  # -36 dBov
+
+
+def weak(at):
+    return WEAK[at % 1000 * 8 :][:160]
+
+
 def quiet(at):
     return noise(at, 20, level=8)
 
@@ -101,7 +108,9 @@ def test_speech_over_the_bot_interrupts_after_the_set_time():
     assert SETTINGS.barge_in_ms <= at + 20 - 1000 <= SETTINGS.barge_in_ms + 52
 
 
-@pytest.mark.parametrize("sound", [lambda at: noise(at, 20), key, far], ids=["cough", "key", "far"])
+@pytest.mark.parametrize(
+    "sound", [lambda at: noise(at, 20), key, far, weak], ids=["cough", "key", "far", "weak"]
+)
 def test_what_is_no_voice_near_the_telephone_does_not_pause_the_bot(sound):
     """Although the detector hears a voice in it: it has no pitch, is two lines, or is far away."""
     listener = listener_with((1000, 2000), sound=sound)
@@ -215,7 +224,11 @@ class OwnVoiceBack(EchoPath):
         )
 
 
-@pytest.mark.parametrize(("sound", "interrupts"), [(None, True), (lambda at: noise(at, 20), False)])
+@pytest.mark.parametrize(
+    ("sound", "interrupts"),
+    [(None, True), (weak, True), (far, False), (lambda at: noise(at, 20), False)],
+    ids=["near", "weak", "far", "noise"],
+)
 def test_on_a_line_with_echo_a_voice_must_be_left_when_the_echo_is_taken_out(sound, interrupts):
     """Our own echo makes the detector hear a voice in a cough or a tone; without it none is there."""
     listener = listener_with((1000, 2000), echo=OwnVoiceBack(), sound=sound)

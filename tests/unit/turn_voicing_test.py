@@ -23,7 +23,9 @@ def heard(sound):
     padded += np.random.default_rng(1).normal(0, 10, padded.size)
     samples = np.clip(padded, -32768, 32767).astype(np.int16)
     ends = range(LOOKED_AT_SAMPLES, samples.size, 320)
-    return any(is_voice(samples[e - LOOKED_AT_SAMPLES : e], -34.0, SETTINGS) for e in ends)
+    return any(
+        is_voice(samples[e - LOOKED_AT_SAMPLES : e], -34.0, SETTINGS, cancelled=False) for e in ends
+    )
 
 
 def test_words_of_people_are_a_voice():
@@ -49,4 +51,4 @@ def test_what_is_weaker_than_asked_for_does_not_count(level, frames):
 
 def test_noise_has_no_period_and_too_little_audio_is_no_voice():
     assert voiced_frames(decode_ulaw(noise(1, 220)), -90.0, 0.4, 0.9) <= 1
-    assert not is_voice(decode_ulaw(voice(1, 20)), -90.0, SETTINGS)
+    assert not is_voice(decode_ulaw(voice(1, 20)), -90.0, SETTINGS, cancelled=True)

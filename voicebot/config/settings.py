@@ -400,6 +400,19 @@ class TurnSettings(_Section):
     barge_in_below_own_db: float = Field(
         10.0, ge=0, description="and then when they are no more than this below the caller's own turns"
     )
+    barge_in_cancelled_db: float = Field(
+        4.0,
+        ge=0,
+        description="where our echo is taken out part of the voice goes with it: there a voice that is"
+        " surely one may be so much weaker (barge_in_weak_periodic)",
+    )
+    barge_in_weak_periodic: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="likeness of 40 ms of such a voice with the same one period later: one voice repeats"
+        " itself better than six do",
+    )
     barge_in_far_margin_db: float = Field(
         4.0,
         ge=0,

@@ -67,20 +67,26 @@ def periods(power: Values) -> tuple[Measures, NDArray[np.int64], Measures]:
     return np.clip(near[np.arange(len(near)), best], 0.0, 1.0), LAGS[best], likeness[:, 0]
 
 
-def is_voice(samples: Samples, quietest_dbov: float, settings: TurnSettings) -> bool:
+def is_voice(samples: Samples, quietest_dbov: float, settings: TurnSettings, *, cancelled: bool) -> bool:
     """Whether there is a voice, and not weaker than this, in the last 220 ms.
 
     Args:
         samples: int16 (n,) at 8 kHz.
         quietest_dbov: Level of its frames.
         settings: What is a voice.
+        cancelled: Our echo was taken out, and part of the caller with it: what is surely a voice may be
+            weaker.
     """
     if samples.size < FRAME_SAMPLES:
         return False
-    voiced = voiced_frames(
-        samples, quietest_dbov, settings.barge_in_periodic, settings.barge_in_tone_share
+    sorts = [(quietest_dbov, settings.barge_in_periodic)]
+    if cancelled:
+        sorts.append((quietest_dbov - settings.barge_in_cancelled_db, settings.barge_in_weak_periodic))
+    return any(
+        voiced_frames(samples, dbov, periodic, settings.barge_in_tone_share)
+        >= settings.barge_in_voiced_frames
+        for dbov, periodic in sorts
     )
-    return voiced >= settings.barge_in_voiced_frames
 
 
 def voiced_frames(samples: Samples, quietest_dbov: float, likeness: float, tone_share: float) -> int:

@@ -258,7 +258,8 @@ class Listener:
         if self._listen is None or (self._bot_spoke and not may_interrupt):
             return []
         if self._bot_spoke and not self._endpointer.in_turn:
-            return self._interrupt(windows) if triggered and self._is_voice(asking=asking) else []
+            voice = triggered and self._is_voice(asking=asking, cancelled=cancelled)
+            return self._interrupt(windows) if voice else []
         events: list[ListenerEvent] = []
         if self._endpointer.in_turn:
             self._loudest_dbov = max(self._loudest_dbov, self._voice.loudness_dbov)
@@ -284,7 +285,7 @@ class Listener:
     def _sounds_finished(self, start_samples: int, _now_samples: int) -> float:
         return self._completion.probability(self._voice.since(start_samples))
 
-    def _is_voice(self, *, asking: bool) -> bool:
+    def _is_voice(self, *, asking: bool, cancelled: bool) -> bool:
         """Whether what triggers has the pitch of a voice, and comes from near the telephone.
 
         The detector hears a voice in a cough or a tone too, and while our own echo is in what it hears,
@@ -292,7 +293,8 @@ class Listener:
         """
         settings = self._settings
         quietest_dbov = settings.echo_trigger.quietest_dbov if asking else self._near_dbov
-        return is_voice(self._voice.latest(LOOKED_AT_SAMPLES), quietest_dbov, settings)
+        latest = self._voice.latest(LOOKED_AT_SAMPLES)
+        return is_voice(latest, quietest_dbov, settings, cancelled=cancelled)
 
     def _interrupt(self, windows: list[VadWindow]) -> list[ListenerEvent]:
         """The caller is heard over the bot: a turn begins, dated back to where the voice began."""
