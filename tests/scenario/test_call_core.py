@@ -69,6 +69,9 @@ class ThreeLines:
         twin.events = list(self.events)
         return twin
 
+    def count_on(self, other):
+        pass
+
     def handle(self, event):
         self.events.append(event)
         match event:

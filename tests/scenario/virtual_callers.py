@@ -91,22 +91,22 @@ class HearsTheCaller:
     """A detector that knows from the sound of ScriptedCaller what is speech, on Silero's window grid."""
 
     def __init__(self):
-        self._fed = []
+        self._loud = np.empty(0, dtype=bool)
         self._end = 0
 
     def feed(self, pcm):
         from voicebot.turn.voice_activity import VadWindow
 
-        self._fed.extend(abs(int(s)) > 1000 for s in pcm)
+        self._loud = np.concatenate([self._loud, np.abs(pcm.astype(np.int32)) > 1000])
         windows = []
-        while len(self._fed) >= 256:
+        while len(self._loud) >= 256:
             self._end += 256
-            windows.append(VadWindow(0.95 if sum(self._fed[:256]) >= 90 else 0.02, self._end))
-            del self._fed[:256]
+            windows.append(VadWindow(0.95 if self._loud[:256].sum() >= 90 else 0.02, self._end))
+            self._loud = self._loud[256:]
         return windows
 
     def reset(self):
-        self._fed.clear()
+        self._loud = self._loud[:0]
 
 
 class ScriptedRecogniser:

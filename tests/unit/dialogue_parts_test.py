@@ -155,15 +155,43 @@ def test_a_mistake_is_reported_at_its_place():
     assert str(caught.value) == "p.yaml:8:7: flows.main[1].goto: unknown flow 'nowhere'; there are: main"
 
 
-def test_a_plan_that_loops_ends_the_call():
+def test_a_plan_that_loops_ends_the_call_with_an_apology():
     from tests.scenario.dialogue_bank_test import FACTS
     from voicebot.dialogue import Conversation
-    from voicebot.dialogue.actions import HangUp
+    from voicebot.dialogue.actions import HangUp, Speak
 
     plan = load_dialplan((PLAN % "main").replace('"x"', '"*"'))
     actions = Conversation(plan, FACTS).start()
     assert isinstance(actions[-1], HangUp)
     assert actions[-1].reason == "loop"
+    assert next(a for a in reversed(actions) if isinstance(a, Speak)).text.endswith("Goodbye.")
+
+
+def test_a_caller_whom_nobody_could_take_four_times_hears_a_goodbye():
+    """Before, the line went dead after the music."""
+    from tests.scenario.dialogue_bank_test import FACTS
+    from voicebot.dialogue import Conversation
+    from voicebot.dialogue.actions import HangUp, Speak, TransferCall
+    from voicebot.dialogue.events import PromptFinished, TransferFinished
+
+    plan = load_dialplan(
+        "version: 1\nname: t\nroutes: [{ match: { to: ['*'] }, flow: main }]\n"
+        "queues: { desk: { sip: 'sip:1@127.0.0.1' } }\n"
+        "handoff: { say: '', return: { say: 'Nobody is free.', goto: main } }\n"
+        "flows: { main: [{ handoff: desk, reason: asked }] }\n"
+    )
+    conversation = Conversation(plan, FACTS)
+    actions = conversation.start()
+    for _ in range(4):
+        transfer = actions[-1]
+        assert isinstance(transfer, TransferCall)
+        actions = conversation.handle(TransferFinished(request=transfer.request, outcome="failed"))
+        for speak in [a for a in actions if isinstance(a, Speak)] * (not conversation.over):
+            actions = conversation.handle(PromptFinished(utterance=speak.utterance))
+    assert isinstance(actions[-1], HangUp)
+    assert [a.text for a in actions if isinstance(a, Speak)] == [
+        "I'm sorry I could not help you. Goodbye."
+    ]
 
 
 def test_a_failing_plan_test_says_what_was_said():

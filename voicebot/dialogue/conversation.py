@@ -20,6 +20,7 @@ from voicebot.dialogue import program
 from voicebot.dialogue.actions import (
     Action,
     HangUp,
+    PauseRecording,
     Speak,
     StopListening,
 )
@@ -72,6 +73,17 @@ class Conversation(Outside):
         twin._at_ms = self._at_ms
         return twin
 
+    def count_on(self, other: "Conversation") -> None:
+        """Give nothing a name that ``other``, a twin whose last turn is taken back, has used."""
+        utterances, requests = other.counts
+        self._state.utterances = max(self._state.utterances, utterances)
+        self._state.requests = max(self._state.requests, requests)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many utterances and requests were given a name."""
+        return self._state.utterances, self._state.requests
+
     def resume(self, unheard: Sequence[Speak] | None = None) -> list[Action]:
         """Go on after ``restore``: what was asked last is asked again.
 
@@ -91,6 +103,9 @@ class Conversation(Outside):
 
     def _resumed(self, unheard: Sequence[Speak] | None) -> None:
         wait = self._state.wait
+        # The last worker may have died between storing that it asks for a secret and telling the edge.
+        secret = wait is not None and wait.kind in {"slot", "validate"} and self._sensitive(wait.slot)
+        self._out.append(PauseRecording(paused=secret))
         if unheard is not None and wait is not None and wait.kind == "handoff":
             self._unheard = {speak.utterance: speak for speak in unheard}
             self._out.append(StopListening())

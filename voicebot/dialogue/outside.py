@@ -183,7 +183,7 @@ class Outside(Keying):
             return
         state.failures += 1
         if state.failures > MAX_FAILURES:
-            self._hang_up("nobody_free")
+            self._give_up("nobody_free")
             return
         state.frames = [Frame(self._plan.handoff_return)]
         self._run()

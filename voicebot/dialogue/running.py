@@ -15,7 +15,7 @@ from voicebot.dialogue.actions import (
     HangUp,
     StopListening,
 )
-from voicebot.dialogue.compiling import RING_BACK
+from voicebot.dialogue.compiling import GAVE_UP, RING_BACK
 from voicebot.dialogue.expressions import Expression
 from voicebot.dialogue.state import Frame, Wait
 from voicebot.dialogue.talking import Talking
@@ -34,7 +34,7 @@ class Running(Talking):
         while state.wait is None and not state.over:
             operations += 1
             if operations > MAX_OPERATIONS or len(state.frames) > MAX_FRAMES:
-                self._hang_up("loop")
+                self._give_up("loop")
                 return
             if not state.frames:
                 self._hang_up("completed")
@@ -196,6 +196,14 @@ class Running(Talking):
         state.heard = state.heard_type = ""
         state.further = []
 
+    def _give_up(self, reason: str) -> None:
+        """Nothing helped: say so, and hang up. Nobody is left with a dead line."""
+        for op in self._plan.blocks[GAVE_UP]:
+            if isinstance(op, program.Say):
+                for text in op.texts:
+                    self._speak(text, op.prompting)
+        self._hang_up(reason)
+
     def _hang_up(self, reason: str) -> None:
         self._leave_wait()
         self._state.over = True
@@ -208,7 +216,7 @@ class Running(Talking):
         self._state.frames.append(Frame(block))
         self._state.failures += 1
         if self._state.failures > MAX_FAILURES:
-            self._hang_up("gave_up")
+            self._give_up("gave_up")
             return
         self._run()
 

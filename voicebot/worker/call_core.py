@@ -12,7 +12,7 @@ acknowledge, speak).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, assert_never
+from typing import Literal, Protocol, Self, assert_never
 
 from msgspec.structs import replace
 
@@ -156,6 +156,10 @@ class Dialogue(Protocol):
         """A twin that remembers the same; what becomes of it does not touch this one."""
         ...
 
+    def count_on(self, other: Self) -> None:
+        """Give nothing a name that ``other``, a twin whose last turn is taken back, has used."""
+        ...
+
 
 class CallCore:
     """The state of one call.
@@ -197,6 +201,7 @@ class CallCore:
         self._transfers: set[str] = set()
         self.asked_transfer: TransferCall | None = None
         self.listens_to_secret = False
+        self._recording_paused = False
         self._held = False
         self._held_since_ms = 0.0
         self._over = False
@@ -499,11 +504,13 @@ class CallCore:
         for event in events:
             match event:
                 case TurnStarted():
-                    effects += self._stop_recognition()
                     effects += self._take_back(now_ms)
+                    if self._recognising is not None and self._ended_turn is not None:
+                        self._merge.goes_on(self._partial)  # its final text comes too late
+                    effects += self._stop_recognition()
                     self._turn += 1
                     self._recognising = self._turn
-                    self._ended_turn = None
+                    self._ended_turn = self._asr_due_ms = None
                     self._partial = ""
                     self._turn_first_frame = self._last_frame + 1 - len(event.payloads)
                     effects.append(BeginRecognition(self._turn, self._may_be_said()))
@@ -511,6 +518,8 @@ class CallCore:
                 case TurnAudio():
                     if self._recognising is not None:
                         effects.append(FeedRecognition(self._recognising, event.payload))
+                case BargeIn() if not self._output.speaking:
+                    pass  # the answer to what the caller now goes on with was taken back
                 case BargeIn():
                     self._judge.trigger(now_ms)
                     self._listener.second_look(looking=True)
@@ -596,7 +605,13 @@ class CallCore:
         if last is None:
             return []
         cleared, _ = self._output.clear()
+        if self._dialogue is not None:
+            # The edge knows the cleared prompts by name, and an answer to a question may still come.
+            last.dialogue.count_on(self._dialogue)
         self._dialogue = last.dialogue
+        if self._recording_paused is not last.listen.sensitive:
+            cleared += self._actions([PauseRecording(paused=last.listen.sensitive)], now_ms)
+        self.listens_to_secret = last.listen.sensitive
         self._timers_ms = dict(last.timers_ms)
         self._quiet.clear()
         self._hangup = None
@@ -631,6 +646,8 @@ class CallCore:
             self._listener.second_look(looking=False)
         if verdict is Verdict.CONFIRMED:
             cleared, interrupted = self._output.clear()
+            # Its end was reported meanwhile: nothing is to be cleared, but what follows must be heard.
+            cleared = cleared or [ToEdge(Unpause())]
             return cleared + self._dialogue_events(list(interrupted), now_ms)
         if verdict is Verdict.RESUMED:
             resumed = self._listener.resumed(far=not self._listener.near)
@@ -735,6 +752,7 @@ class CallCore:
                     transfer = Transfer(request=action.request, uri=action.uri, headers=action.headers)
                     effects.append(ToEdge(transfer))
                 case PauseRecording():
+                    self._recording_paused = action.paused
                     effects.append(ToEdge(Record(paused=action.paused)))
                 case StoreTurn():
                     self._meter.stored(action)

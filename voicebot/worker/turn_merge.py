@@ -55,8 +55,13 @@ class TurnMerge(Generic[DialogueT]):
             self._last = CommittedTurn(dialogue, text, listen, dict(timers_ms), until_ms)
 
     def acted(self) -> None:
-        """Something was done that cannot be undone."""
+        """Something was done that cannot be undone, or a key was pressed instead of going on."""
         self._last = None
+        self._prefix = ""
+
+    def goes_on(self, text: str) -> None:
+        """The caller speaks again while the recogniser still works on this: both are one turn."""
+        self._prefix = f"{self._prefix} {text}".strip()
 
     def take_back(self, now_ms: float, heard_ms: int) -> CommittedTurn[DialogueT] | None:
         """The caller speaks again: the commit to undo, or None when it stands.
