@@ -26,6 +26,11 @@ def split_of(source: str, speaker: str) -> str:
     return "test" if draw < test else "dev" if draw < test + dev else "train"
 
 
+def fold_of(voice: str, folds: int) -> int:
+    """The part of a cross-validation a voice belongs to, 0 to ``folds`` - 1."""
+    return int(hashlib.sha256(f"fold{voice}".encode()).hexdigest()[:8], 16) % folds
+
+
 def turn_split(source: str, path: Path) -> str:
     """The same for whole sentences and where they end; more speakers are kept out to choose by.
 

@@ -19,6 +19,10 @@ recogniser nor any threshold has heard, `dev` those that thresholds were chosen 
 recogniser was trained with. There are few of them, so they are heard at several moments and on several lines: n counts
 calls, the note counts voices.
 
+What `voicebot/turn/models/interjection.npz` hears of a voice that it was trained on says nothing: `--held-out FOLDER` asks,
+for the words of each caller, the network of `python -m training.interjection --folds 4 --held-out FOLDER` that never heard
+him. With `--deaf` the recogniser understands nothing, so that what the sound alone decides is seen.
+
 A whole run takes long: `--first 100 --calls 100 --keep FILE` plays calls 100 to 199 of each kind and counts what an
 earlier run has kept in the file too.
 """
@@ -32,7 +36,7 @@ import random
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +48,7 @@ from sip_test_harness.echo_simulator import EchoLine, EchoSimulator
 from tests.bench.confidence import wilson
 from tests.bench.echo import at_level
 from tests.bench.rows import machine, percentile, row, write
-from training.splits import split_of
+from training.splits import fold_of, split_of
 from voicebot.asr.vosk_recogniser import VoskFactory
 from voicebot.audio.g711 import decode_ulaw, encode_ulaw
 from voicebot.audio.level import rms_dbov
@@ -53,6 +57,8 @@ from voicebot.dialogue import CallFacts, Conversation, load_dialplan
 from voicebot.dialogue.manner import PLAIN
 from voicebot.link.messages import Clear, Pause, Start, Unpause
 from voicebot.tts.build import build_renderer
+from voicebot.turn import interjection
+from voicebot.turn.interjection import Interjection
 from voicebot.turn.voice_activity import VoiceActivity
 from voicebot.turn.voice_history import VoiceHistory
 from voicebot.turn.voicing import LOOKED_AT_SAMPLES, cut, periods, power_of
@@ -161,24 +167,52 @@ class Caller:
         return encode_ulaw(self._far_end.tick(decode_ulaw(heard), said))
 
 
+class Deaf:
+    """A recogniser that never understands anything."""
+
+    def accept(self, _payload: bytes) -> str | None:
+        return None
+
+    def finish(self) -> tuple[str, float]:
+        return "", 0.0
+
+
 @lru_cache
-def engines() -> VirtualEngines:
+def engines(*, deaf: bool = False) -> VirtualEngines:
     """The shipped recogniser and voice."""
     renderer = build_renderer(TtsSettings(), clock=lambda: 0.0)
     plan = load_dialplan(PLAN)
     delivery = plan.delivery(PLAIN, plan.locale)
     ears = InlineEars(VoskFactory(None))
+    recognise = (lambda _expectation: Deaf()) if deaf else ears.recognise
     audio = lru_cache(lambda text: spoken(renderer, text, delivery, plan.lexicon))
     return VirtualEngines(
-        recognise=ears.recognise,
+        recognise=recognise,
         synthesise=lambda text, _delivery: audio(text),
         asr_final_ms=5,
         synthesis_ms=10,
     )
 
 
-def play(case: Case, settings: TurnSettings | None = None) -> Seen:
+@lru_cache
+def networks(folder: Path) -> list[Interjection]:
+    """Those of a cross-validation, by the part of the voices that they were not trained on."""
+    count = len(list(folder.glob("interjection-*-of-*.npz")))
+    found = []
+    for number in range(count):
+        with np.load(folder / f"interjection-{number}-of-{count}.npz", allow_pickle=False) as arrays:
+            found.append(Interjection({n: arrays[n].astype(np.float32) for n in arrays.files}))
+    return found
+
+
+def play(
+    case: Case, settings: TurnSettings | None = None, *, held_out: Path | None = None, deaf: bool = False
+) -> Seen:
     """One call."""
+    if held_out:
+        unheard = networks(held_out)
+        stranger = unheard[fold_of(case.name, len(unheard))]
+        interjection.packaged = lambda: stranger  # the listener of this call takes it
     caller = Caller(case)
     plan = load_dialplan(PLAN)
     core = CallCore(
@@ -187,7 +221,7 @@ def play(case: Case, settings: TurnSettings | None = None) -> Seen:
         VoiceActivity(),
         lambda _start: Conversation(plan, FACTS),
     )
-    record = VirtualCall(core, engines(), caller).run(
+    record = VirtualCall(core, engines(deaf=deaf), caller).run(
         Start(call_id="c1", session_id="s1", called="bench", edge_monotonic_us=1), limit_ms=20_000
     )
     onset_ms = caller.onset_ms
@@ -536,6 +570,8 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--first", type=int, default=0, help="number of the first call")
     parser.add_argument("--keep", type=Path, help="JSON of what was seen; grows from run to run")
+    parser.add_argument("--held-out", type=Path, help="folder of networks that do not know the voices")
+    parser.add_argument("--deaf", action="store_true", help="without a recogniser")
     parser.add_argument("--plots", action="store_true", help=f"draw {IMAGE}")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -543,7 +579,8 @@ def main() -> int:
     seen = [Seen(**one) for one in kept]
     todo = cases(options.data, options.split, options.calls, tuple(options.kinds), options.first)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for one in pool.imap(play, todo, chunksize=4):
+        one_call = partial(play, held_out=options.held_out, deaf=options.deaf)
+        for one in pool.imap(one_call, todo, chunksize=4):
             seen.append(one)
             if options.keep:
                 options.keep.write_text(json.dumps([asdict(s) for s in seen]))

@@ -241,9 +241,26 @@ def test_a_far_voice_pauses_the_bot_once():
     """After an interruption by somebody far away the same voice is no caller; a louder one is."""
     listener = listener_with((1000, 1600), (3000, 3600), (5000, 5600))
     listener.listen(LISTEN, 0.0)
-    listener.bot_speaking(True, 0.0)
+    listener.bot_speaking(speaking=True, now_ms=0.0)
     assert BargeIn in kinds(feed(listener, 0, 1400))
     listener.resumed(far=True)
     assert BargeIn not in kinds(feed(listener, 1400, 4000))
     listener.caller_speaks_at(listener.loudest_dbov)
     assert BargeIn in kinds(feed(listener, 4000, 5600))
+
+
+def test_an_interruption_is_judged_by_its_sound_too():
+    """Of the turn that ends while it is looked at; of no other turn."""
+    listener = listener_with((1000, 1400), (3000, 3400))
+    listener.listen(LISTEN, 0.0)
+    listener.bot_speaking(speaking=True, now_ms=0.0)
+    assert BargeIn in kinds(feed(listener, 0, 1200))
+    listener.second_look(looking=True)
+    assert listener.sound_odds is None
+    assert TurnEnded in kinds(feed(listener, 1200, 2600))
+    assert -7.0 <= listener.sound_odds <= 7.0
+    listener.second_look(looking=False)
+    assert listener.sound_odds is None
+    listener.bot_speaking(speaking=False, now_ms=2600.0)
+    assert TurnEnded in kinds(feed(listener, 2600, 5000))
+    assert listener.sound_odds is None

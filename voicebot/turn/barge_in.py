@@ -6,7 +6,8 @@
        └──── silence, backchannel, our own words, or nothing understood in time ───────────┘ resumed
 
 Somebody who is not understood and goes on speaking means it too: then the second look takes longer. So
-does somebody who is not understood and says it again.
+does somebody who is not understood and says it again, or whose word sounds like one that interrupts
+(`voicebot.turn.interjection`).
 
 The trigger only pauses: playing goes on from the same sample when the second look says that nobody
 meant to interrupt. The same words that are a backchannel in the middle of a sentence are an answer when
@@ -45,6 +46,8 @@ class Overlap:
         near: The voice is as loud as somebody who holds the telephone: words of others in the room cut
             nothing, whatever they are.
         clear_line: Our own voice does not come back, or it is weak: what paused the bot is no echo.
+        sound_odds: How much likelier what was said is, by its sound, a word that interrupts than one
+            that hums along, natural logarithm; None while nothing is known of it.
     """
 
     expectation: Expectation
@@ -55,6 +58,7 @@ class Overlap:
     ending: bool = False
     near: bool = True
     clear_line: bool = True
+    sound_odds: float | None = None
 
 
 class BargeInJudge:
@@ -189,11 +193,20 @@ class BargeInJudge:
         meant = self._interrupt.intersection(words)
         content = self._content(words)
         too_few = not meant and overlap.min_words > 1 and len(content) < overlap.min_words
-        humming = bool(words) and self._backchannel.issuperset(words)
-        if too_few or humming or self._is_echo(words, overlap):
+        if too_few or self._is_echo(words, overlap):
             return self._decide(Verdict.RESUMED)
-        unsure = len(content) == 1 and confidence < self._settings.barge_in_confidence
+        settings = self._settings
+        # By the sound alone an echo of ours may be anything.
+        odds = overlap.sound_odds if overlap.clear_line and overlap.min_words <= 1 else None
+        if words and self._backchannel.issuperset(words):
+            overruled = odds is not None and odds >= settings.barge_in_overruling_odds
+            return self._decide(Verdict.CONFIRMED if overruled else Verdict.RESUMED)
+        if odds is not None and len(content) <= 1 and odds <= settings.barge_in_humming_odds:
+            return self._decide(Verdict.RESUMED)
+        unsure = len(content) == 1 and confidence < settings.barge_in_confidence
         if self._again or (content and not unsure):
+            return self._decide(Verdict.CONFIRMED)
+        if odds is not None and odds >= settings.barge_in_sound_odds:
             return self._decide(Verdict.CONFIRMED)
         if overlap.clear_line:
             self._unclear_until_ms = now_ms + self._settings.barge_in_again_ms

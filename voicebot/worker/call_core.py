@@ -638,6 +638,7 @@ class CallCore:
             self._listener.ending_now or self._asr_due_ms is not None,
             self._listener.near,
             self._listener.clear_line,
+            self._listener.sound_odds,
         )
 
     def _judged(self, verdict: Verdict, now_ms: float) -> list[Effect]:

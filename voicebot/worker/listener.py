@@ -16,7 +16,7 @@ from voicebot.config.settings import TurnSettings
 from voicebot.core.expectation import Expectation
 from voicebot.dialogue.actions import Listen
 from voicebot.link.binary_media import CallerAudio
-from voicebot.turn.completion import packaged
+from voicebot.turn import completion, interjection
 from voicebot.turn.echo_path import EchoPath, EchoState
 from voicebot.turn.echo_reference import EchoReference
 from voicebot.turn.echo_trigger import EchoTrigger
@@ -97,7 +97,10 @@ class Listener:
         self._reference = EchoReference()
         self._trigger = EchoTrigger(settings.echo_trigger, settings.barge_in_ms)
         self._voice = VoiceHistory()
-        self._completion = packaged()
+        self._completion = completion.packaged()
+        self._interjection = interjection.packaged()
+        self._looking = False
+        self._sound_odds: float | None = None
         self._endpointer = Endpointer(settings, self._sounds_finished)
         self._listen: Listen | None = None
         self._preroll: deque[bytes] = deque(maxlen=max(1, settings.preroll_ms // FRAME_MS))
@@ -141,6 +144,11 @@ class Listener:
         loss_db = self._echo.return_loss_db
         weak = loss_db is not None and loss_db >= self._settings.barge_in_clear_loss_db
         return weak or self._echo.state is EchoState.NO_ECHO
+
+    @property
+    def sound_odds(self) -> float | None:
+        """Of the turn that ended while an interruption was being judged: see `Overlap.sound_odds`."""
+        return self._sound_odds
 
     @property
     def expects_more(self) -> bool:
@@ -221,6 +229,7 @@ class Listener:
     def second_look(self, *, looking: bool) -> None:
         """An interruption is being judged: its words are wanted soon, not once its turn is over."""
         self._endpointer.hurry(self._settings.barge_in_hold_ms if looking else None)
+        self._looking, self._sound_odds = looking, None
 
     def sent(self, position_samples: int, payload: bytes) -> None:
         """20 ms went to the caller: mu-law that ends at this position of the outgoing stream."""
@@ -341,6 +350,9 @@ class Listener:
 
     def _ended(self, end: EndOfTurn) -> TurnEnded:
         self._ended_samples = end.end_samples
+        if self._looking:
+            before = self._settings.preroll_ms * SAMPLES_PER_MS
+            self._sound_odds = self._interjection.odds(self._voice.since(end.start_samples - before))
         level_dbov = self._take_level_dbov()
         return TurnEnded(
             speech_ms=(end.end_samples - end.start_samples) // SAMPLES_PER_MS,
