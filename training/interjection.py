@@ -71,6 +71,7 @@ CHANNELS = (48, 64, 64, 64)
 HIDDEN = 96
 BATCH = 192
 RATE = 4e-3
+SEED = 100
 LATEST = 11
 """Up to 70 ms of the word's beginning are missing."""
 
@@ -201,8 +202,14 @@ def vocabulary(words: list[Word]) -> list[str]:
     return [*frequent, "_other"]
 
 
-def fit(gathered: Gathered, left_out: Callable[[Word], bool], steps: int, seed: int) -> Interjection:
-    """Train on all voices but those left out."""
+def fit(
+    gathered: Gathered,
+    left_out: Callable[[Word], bool],
+    steps: int,
+    seed: int,
+    state: Path | None = None,
+) -> Interjection:
+    """Train on all voices but those left out; with ``state`` an interrupted training goes on."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     chance = np.random.default_rng(seed)
@@ -229,8 +236,14 @@ def fit(gathered: Gathered, left_out: Callable[[Word], bool], steps: int, seed: 
     network = Network(len(outputs))
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.03)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
+    begin = 0
+    if state and state.exists():
+        kept = torch.load(state, weights_only=False)
+        begin, chance = kept["step"], kept["chance"]
+        for part, name in ((network, "network"), (optimiser, "optimiser"), (schedule, "schedule")):
+            part.load_state_dict(kept[name])
     network.train()
-    for step in range(steps):
+    for step in range(begin, steps):
         drawn = np.minimum(np.searchsorted(upto, chance.random(BATCH)), len(chosen) - 1)
         logits = network(torch.tensor(disturbed(gathered.seen[chosen[drawn]], chance)))
         wanted = torch.tensor(labels[drawn])
@@ -241,8 +254,12 @@ def fit(gathered: Gathered, left_out: Callable[[Word], bool], steps: int, seed: 
         loss.backward()
         optimiser.step()
         schedule.step()
-        if step % 500 == 0:
-            print(f"network {seed}, step {step} of {steps}, loss {loss.item():.2f}", flush=True)
+        if step % 100 == 99:
+            print(f"network {seed}, step {step + 1} of {steps}, loss {loss.item():.2f}", flush=True)
+        if state and step % 100 == 99:
+            parts = {"network": network, "optimiser": optimiser, "schedule": schedule}
+            kept = {name: part.state_dict() for name, part in parts.items()}
+            torch.save({**kept, "step": step + 1, "chance": chance}, state)
     network.eval()
     arrays = network.arrays(sides)
     packed = Interjection({name: value.astype(np.float32) for name, value in arrays.items()})
@@ -291,7 +308,7 @@ def _fold(gathered: Gathered, fold: int, folds: int, steps: int, kept: Path | No
         with np.load(path) as arrays:
             network = Interjection({name: arrays[name].astype(np.float32) for name in arrays.files})
     else:
-        network = fit(gathered, asked, steps, fold)
+        network = fit(gathered, asked, steps, fold, path.with_suffix(".pt") if path else None)
         if path:
             write(network, path)
     chosen = gathered.part(lambda word: asked(word) and word.source != "fsdd")
@@ -327,7 +344,8 @@ def main() -> int:
             scores |= _fold(gathered, fold, options.folds, options.steps, kept)
         report(gathered, scores)
     else:
-        write(fit(gathered, lambda _word: False, options.steps, 100), options.out)
+        state = options.work / "interjection.pt"
+        write(fit(gathered, lambda _word: False, options.steps, SEED, state), options.out)
     return 0
 
 

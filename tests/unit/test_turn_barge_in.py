@@ -264,10 +264,7 @@ def test_where_our_echo_is_strong_twice_is_no_more_than_once():
     assert ended(judge, "", overlap(clear_line=False), at_ms=2250.0) is Verdict.RESUMED
 
 
-SETTINGS = TurnSettings()
-SOUND = SETTINGS.barge_in_sound_odds
-OVERRULES = SETTINGS.barge_in_overruling_odds
-HUMS = SETTINGS.barge_in_humming_odds
+SOUND = TurnSettings().barge_in_sound_odds
 
 
 @pytest.mark.parametrize(
@@ -278,15 +275,13 @@ HUMS = SETTINGS.barge_in_humming_odds
         ("[unk]", 0.0, SOUND, Verdict.CONFIRMED),
         ("mortgage", 0.3, SOUND, Verdict.CONFIRMED),
         ("mortgage", 0.3, SOUND - 0.1, Verdict.RESUMED),
-        ("right", 0.9, OVERRULES - 0.1, Verdict.RESUMED),
-        ("right", 0.9, OVERRULES, Verdict.CONFIRMED),
-        ("no", 0.9, HUMS + 0.1, Verdict.CONFIRMED),
-        ("no", 0.9, HUMS, Verdict.RESUMED),
-        ("no thanks", 0.9, HUMS, Verdict.CONFIRMED),
+        ("right", 0.3, 7.0, Verdict.RESUMED),
+        ("no", 0.9, -7.0, Verdict.CONFIRMED),
+        ("no thanks", 0.3, -7.0, Verdict.CONFIRMED),
     ],
 )
-def test_the_sound_decides_where_the_words_do_not(text, confidence, odds, verdict):
-    """Nothing understood, a word that nobody is sure of, a hum that is taken for a word."""
+def test_the_sound_decides_where_nothing_was_understood(text, confidence, odds, verdict):
+    """Or nobody is sure of it; a hum that was understood is one, and so is a word."""
     assert ended(triggered(), text, overlap(odds=odds), confidence=confidence) is verdict
 
 
@@ -297,11 +292,3 @@ def test_the_sound_alone_does_not_cut_where_it_may_be_another_s(more):
     """A strong echo of ours, others in the room, prompts that ask for more words, our own words."""
     sounds = overlap(odds=7.0, **more)
     assert ended(triggered(), "mortgage", sounds, confidence=0.3) is Verdict.RESUMED
-
-
-def test_a_hum_that_is_repeated_is_still_a_hum():
-    """What only hums along by its sound was understood: it does not mean to be heard."""
-    judge = triggered()
-    assert ended(judge, "", overlap(odds=HUMS), at_ms=1500.0) is Verdict.RESUMED
-    judge.trigger(2000.0)
-    assert ended(judge, "", overlap(), at_ms=2250.0) is Verdict.RESUMED

@@ -391,14 +391,6 @@ class TurnSettings(_Section):
         description="who was not understood cuts the prompt when it sounds like a word that does so:"
         " natural logarithm of the odds against one that hums along; where no strong echo comes back",
     )
-    barge_in_overruling_odds: float = Field(
-        3.0, description="the same for a word that the recogniser takes for one that hums along"
-    )
-    barge_in_humming_odds: float = Field(
-        -2.5,
-        description="a single word does not cut, however sure the recogniser, at such odds and below,"
-        " and counts as understood when it is said again",
-    )
     barge_in_voice_dbov: float = Field(
         -40.0,
         le=0,

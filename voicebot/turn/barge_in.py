@@ -193,24 +193,21 @@ class BargeInJudge:
         meant = self._interrupt.intersection(words)
         content = self._content(words)
         too_few = not meant and overlap.min_words > 1 and len(content) < overlap.min_words
-        if too_few or self._is_echo(words, overlap):
+        humming = bool(words) and self._backchannel.issuperset(words)
+        if too_few or humming or self._is_echo(words, overlap):
             return self._decide(Verdict.RESUMED)
-        settings = self._settings
-        # By the sound alone an echo of ours may be anything.
-        odds = overlap.sound_odds if overlap.clear_line and overlap.min_words <= 1 else None
-        if words and self._backchannel.issuperset(words):
-            overruled = odds is not None and odds >= settings.barge_in_overruling_odds
-            return self._decide(Verdict.CONFIRMED if overruled else Verdict.RESUMED)
-        if odds is not None and len(content) <= 1 and odds <= settings.barge_in_humming_odds:
-            return self._decide(Verdict.RESUMED)
-        unsure = len(content) == 1 and confidence < settings.barge_in_confidence
-        if self._again or (content and not unsure):
-            return self._decide(Verdict.CONFIRMED)
-        if odds is not None and odds >= settings.barge_in_sound_odds:
+        unsure = len(content) == 1 and confidence < self._settings.barge_in_confidence
+        understood = bool(content) and not unsure
+        if self._again or understood or self._sounds_meant(overlap):
             return self._decide(Verdict.CONFIRMED)
         if overlap.clear_line:
             self._unclear_until_ms = now_ms + self._settings.barge_in_again_ms
         return self._decide(Verdict.RESUMED)
+
+    def _sounds_meant(self, overlap: Overlap) -> bool:
+        """Whether what was not understood sounds like a word that interrupts, and is no echo of ours."""
+        odds = overlap.sound_odds if overlap.clear_line and overlap.min_words <= 1 else None
+        return odds is not None and odds >= self._settings.barge_in_sound_odds
 
     def _decide(self, verdict: Verdict) -> Verdict:
         self._deadline_ms = None
