@@ -171,6 +171,8 @@ class Api:
             raise HTTPException(422, "your account has no telephone: say which one should ring")
         if not may_take(row, who):
             raise HTTPException(403, "this caller needs skills that your account has not")
+        if row.state == "over":
+            raise HTTPException(410, "the caller is gone")
         if not await asyncio.to_thread(self._hub.store.claim, row.handoff_id, who.name):
             raise HTTPException(409, "somebody else has taken this caller")
         sent = self._hub.command(

@@ -7,6 +7,7 @@ page ──── 20 ms of mu-law (talking only) ──────────�
 import asyncio
 import base64
 import contextlib
+import time
 from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -17,6 +18,9 @@ from voicebot.console.hub import Hub
 
 LEASE_S: Final = 2.0  # the worker stops to send after five without being asked again
 MAX_FRAME_BYTES: Final = 1600
+MAX_BEHIND_S: Final = 0.5
+_BYTES_PER_S: Final = 8000
+_MEANT: Final = frozenset({1000, 1005})  # closed by the page itself; a reload or a closed tab is 1001
 _LANES: Final = {"caller": b"\x00", "bot": b"\x01"}
 
 
@@ -57,14 +61,17 @@ class CallAudio:
             return
         await page.accept()
         call_id = row.context.call_id
-        await self._serve(page, call_id, talking=True)
-        self._hub.command(call_id, "colleague_done")
+        if await self._serve(page, call_id, talking=True) in _MEANT:
+            self._hub.command(call_id, "colleague_done")
+        # Else the tab or the network is gone: the page may come back, or the bot takes the caller back.
 
-    async def _serve(self, page: WebSocket, call_id: str, *, talking: bool) -> None:
+    async def _serve(self, page: WebSocket, call_id: str, *, talking: bool) -> int:
+        """Carry audio until one side ends it; the page's close code, 0 when the call was over first."""
         async with self._hub.hearing(call_id) as heard:
+            up = asyncio.create_task(self._up(page, call_id, talking=talking))
             tasks = [
                 asyncio.create_task(self._ask(call_id)),
-                asyncio.create_task(self._up(page, call_id, talking=talking)),
+                up,
                 asyncio.create_task(_down(page, heard)),
             ]
             try:
@@ -72,9 +79,10 @@ class CallAudio:
             finally:
                 for task in tasks:
                     task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                codes = await asyncio.gather(up, *tasks, return_exceptions=True)
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await page.close()
+        return codes[0] if isinstance(codes[0], int) else 0
 
     async def _ask(self, call_id: str) -> None:
         while True:
@@ -82,13 +90,21 @@ class CallAudio:
                 return  # the call is over
             await asyncio.sleep(LEASE_S)
 
-    async def _up(self, page: WebSocket, call_id: str, *, talking: bool) -> None:
+    async def _up(self, page: WebSocket, call_id: str, *, talking: bool) -> int:
+        queued_until_s = 0.0  # at the edge, which plays what comes one after the other
         while True:
             message = await page.receive()
             if message["type"] == "websocket.disconnect":
-                return
+                return int(message.get("code") or 0)
             audio = message.get("bytes") or b""
-            if talking and 0 < len(audio) <= MAX_FRAME_BYTES:
+            if not (talking and 0 < len(audio) <= MAX_FRAME_BYTES):
+                continue
+            now_s = time.monotonic()
+            queued_until_s = max(queued_until_s, now_s) + len(audio) / _BYTES_PER_S
+            if queued_until_s - now_s > MAX_BEHIND_S:
+                # A network that stood still sends all at once: all that follows would come late.
+                queued_until_s -= len(audio) / _BYTES_PER_S
+            else:
                 self._hub.command(call_id, "talk", data=base64.b64encode(audio).decode())
 
 

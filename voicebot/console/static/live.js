@@ -37,7 +37,7 @@ function listenButton(id) {
     if (audio) return audio.close();
     button.textContent = "Stop listening";
     button.setAttribute("aria-pressed", "true");
-    audio = await openAudio(`/listen/${encodeURIComponent(id)}`, { talk: false, ended: stop });
+    audio = await openAudio(`/listen/${encodeURIComponent(id)}`, { ended: stop });
   } }, "Listen");
   return button;
 }

@@ -4,6 +4,7 @@ import { decodeTable, encode } from "/static/ulaw.js";
 const RATE = 8000;
 const FRAME = 160;
 const MAX_QUEUED = 60 * RATE;
+const MAX_BEHIND = RATE / 2;
 
 // A windowed sinc below 3.6 kHz, so that nothing of the microphone folds into the telephone band.
 function lowPass(rate, taps = 63) {
@@ -18,8 +19,10 @@ function lowPass(rate, taps = 63) {
 }
 
 class Telephone extends AudioWorkletProcessor {
-  constructor() {
+  constructor({ processorOptions } = {}) {
     super();
+    // A live voice: what a stalled network sends all at once would delay everything after it.
+    this.live = Boolean(processorOptions && processorOptions.live);
     this.kernel = lowPass(sampleRate);
     this.past = new Float32Array(this.kernel.length);
     this.at = 0;
@@ -40,6 +43,10 @@ class Telephone extends AudioWorkletProcessor {
       } else if (this.queued < MAX_QUEUED) {
         this.queue.push(new Uint8Array(data));
         this.queued += data.byteLength;
+        while (this.live && this.queued > MAX_BEHIND && this.queue.length > 1) {
+          this.queued -= this.queue.shift().length - this.head;
+          this.head = 0;
+        }
       }
     };
   }

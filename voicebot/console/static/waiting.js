@@ -1,5 +1,5 @@
 // Waiting callers: drawn anew when the queue changes, at most five times a second; waits count in place.
-import { openAudio } from "/static/call-audio.js";
+import { closeMicrophone, openAudio, openMicrophone } from "/static/call-audio.js";
 import { clock, element, get, line, listen, may, notice, post } from "/static/common.js";
 
 const home = document.getElementById("waiting");
@@ -71,17 +71,32 @@ function kept(old, w) {
 }
 
 let conversation = null;
+let taking = false;
 
 async function takeHere(w, base) {
-  if (conversation) return notice("You are talking already.");
-  if (!(await post(`${base}/accept`, { sip: "browser" }))) return;
+  if (conversation || taking) return notice("You are talking already.");
+  taking = true;
+  try {
+    await talkHere(w, base);
+  } finally {
+    taking = false;
+  }
+}
+
+async function talkHere(w, base) {
+  const microphone = await openMicrophone();
+  if (!microphone) return;
+  if (!(await post(`${base}/accept`, { sip: "browser" }))) {
+    closeMicrophone(microphone);
+    return;
+  }
   const bar = document.getElementById("talking");
   const over = () => {
     conversation = null;
     bar.hidden = true;
     refresh();
   };
-  conversation = await openAudio(`/talk/${encodeURIComponent(w.handoff_id)}`, { talk: true, ended: over });
+  conversation = await openAudio(`/talk/${encodeURIComponent(w.handoff_id)}`, { microphone, ended: over });
   document.getElementById("talking-with").textContent = w.caller_name || w.caller || "unknown";
   bar.hidden = false;
   document.getElementById("end-talk").focus();
