@@ -12,6 +12,8 @@ from voicebot.dialogue.loader import load_dialplan
 
 FRAME_MS = 20
 FRAMES = 40
+WORD_FRAMES = 20
+INTO_IT_MS = 600
 EDGE_FRAMES = 3
 """What an endpointer may cut off at either end."""
 ANSWERS = ("one three", "two four")
@@ -45,16 +47,21 @@ KNOWN = {frame: (n, i) for n in range(len(ANSWERS)) for i, frame in enumerate(fr
 
 
 class SpeakingCaller(ScriptedCaller):
-    """Gives each answer in frames that can be told apart."""
+    """Gives each answer in frames that can be told apart: after the question, or into it."""
 
-    def __init__(self):
+    def __init__(self, *, interrupts=False):
         super().__init__(("listen",), ("listen",))
         self.began_ms = []
+        self._interrupts, self._question_ms = interrupts, 0
         self._saying = []
 
     def tick(self, now_ms, heard, *, heard_silence):
         waiting = len(self.steps)
-        super().tick(now_ms, heard, heard_silence=heard_silence)
+        self._question_ms = 0 if heard_silence else self._question_ms + FRAME_MS
+        if not self._interrupts:
+            super().tick(now_ms, heard, heard_silence=heard_silence)
+        elif waiting and self._question_ms == INTO_IT_MS:
+            self.steps.pop(0)
         if len(self.steps) < waiting:
             self._saying = frames_of(len(ANSWERS) - waiting)
             self.began_ms.append(now_ms)
@@ -70,6 +77,9 @@ class StrictRecogniser:
     def accept(self, payload):
         if payload in KNOWN:
             self.heard.append(KNOWN[payload])
+            if len(self.heard) == WORD_FRAMES:
+                return ANSWERS[self.heard[0][0]].split()[0]
+        return None
 
     def finish(self):
         if not self.heard:
@@ -82,8 +92,8 @@ class StrictRecogniser:
         return f"garbled {first} {last} {len(self.heard)}", 0.95
 
 
-def spoken_world():
-    return World(PLAN, SpeakingCaller(), lambda _expectation: StrictRecogniser())
+def spoken_world(*, interrupts=False):
+    return World(PLAN, SpeakingCaller(interrupts=interrupts), lambda _expectation: StrictRecogniser())
 
 
 def wrong(world, ended):
@@ -98,36 +108,35 @@ def wrong(world, ended):
     return found
 
 
-def life():
-    world = spoken_world()
-    assert wrong(world, world.run()) == []
-    return world.caller.began_ms
-
-
-def broken(times):
+def broken(times, *, interrupts):
     found = {}
     for died_ms in times:
-        world = spoken_world()
+        world = spoken_world(interrupts=interrupts)
         if bad := wrong(world, world.run(died_ms=died_ms)):
             found[died_ms] = bad
     return found
 
 
-def moments(step_ms):
+def moments(step_ms, *, interrupts):
     """From before the caller speaks until the answer to it is long out."""
+    world = spoken_world(interrupts=interrupts)
+    assert wrong(world, world.run()) == []
     return [
         (at_ms,)
-        for began_ms in life()
+        for began_ms in world.caller.began_ms
         for at_ms in range(began_ms - 100, began_ms + FRAMES * FRAME_MS + 1500, step_ms)
     ]
 
 
-def test_a_worker_that_dies_while_the_caller_speaks_loses_no_word():
-    assert broken(moments(60)) == {}
+@pytest.mark.parametrize("interrupts", [False, True], ids=["after the question", "into the question"])
+def test_a_worker_that_dies_while_the_caller_speaks_loses_no_word(interrupts):
+    assert broken(moments(140, interrupts=interrupts), interrupts=interrupts) == {}
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("interrupts", [False, True], ids=["after the question", "into the question"])
 @pytest.mark.parametrize("again_ms", [0, 60, 240, 700])
-def test_a_worker_dies_at_any_frame_and_so_does_the_next(again_ms):
+def test_a_worker_dies_at_any_frame_and_so_does_the_next(again_ms, interrupts):
     """Every frame; the next worker dies in the middle of what it hears again, or a little later."""
-    assert broken((at_ms, at_ms + again_ms) for (at_ms,) in moments(20)) == {}
+    times = moments(20, interrupts=interrupts)
+    assert broken([(at_ms, at_ms + again_ms) for (at_ms,) in times], interrupts=interrupts) == {}

@@ -451,6 +451,38 @@ def test_audio_is_acknowledged_after_the_state_is_kept_and_keys_are_counted():
     assert effects[acknowledged[-1]].message.keys == 1
 
 
+class AsksMeanwhile(ThreeLines):
+    """Says something of its own accord after a second and a half, whoever is speaking."""
+
+    def start(self):
+        return [
+            Listen(expectation=Expectation(), no_input_ms=None),
+            StartTimer(timer="t", after_ms=1500),
+        ]
+
+    def handle(self, event):
+        if isinstance(event, TimerExpired):
+            stored = StoreTurn(turn=0, who="bot", text="Still there?")
+            return [stored, Speak(utterance="x", text="Still there?")]
+        return super().handle(event)
+
+
+def test_what_the_caller_is_saying_is_not_acknowledged_with_a_turn_of_the_bot():
+    """The next worker must hear it from its beginning: a turn in between does not make it known."""
+    record = call(AsksMeanwhile(), ScriptedCaller(("wait", 1000), ("say", 1600)), "balance")
+    began_ms = next(at_ms for at_ms, e in record.effects if isinstance(e, BeginRecognition))
+    between = next(at_ms for at_ms, e in record.effects if isinstance(e, SaveState))
+    assert began_ms < between < 2600
+    heard = [
+        e.message.frame
+        for at_ms, e in record.effects
+        if isinstance(e, ToEdge) and isinstance(e.message, Acknowledge) and at_ms <= between
+    ]
+    assert heard
+    assert max(heard) * 20 < 1000
+    assert record.of(SaveState)[0].state.heard_frame == heard[-1]
+
+
 def test_long_silence_is_let_go_of():
     """A takeover after a long silence replays a second or two, not all of it."""
     record = call(ThreeLines(), ScriptedCaller(("wait", 8000)), "balance")
