@@ -9,7 +9,7 @@ import structlog
 from voicebot.core.errors import SessionStoreError, StaleLeaseError
 from voicebot.dialogue.actions import CallTool, StoreTurn
 from voicebot.dialogue.events import ToolFinished
-from voicebot.link.messages import Answer, Resume, Start
+from voicebot.link.messages import Acknowledge, Answer, Resume, Start
 from voicebot.session.call_detail_record import CallDetailLog
 from voicebot.session.memory_store import MemorySessionStore
 from voicebot.worker.call_session import CallSession, Engines
@@ -113,6 +113,51 @@ class OneTurn:
             return []
         turn = StoreTurn(turn=0, who="caller", text="pay it")
         return [Persist(turn), ToEdge(Answer(request="a")), PAY]
+
+
+class LateStore(MemorySessionStore):
+    """Takes a turn only when it is let."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_write = asyncio.Event()
+
+    async def append_turn(self, *turn, **lease):
+        await self.may_write.wait()
+        await super().append_turn(*turn, **lease)
+
+
+class OneTurnAcknowledged(OneTurn):
+    """A core that tells the edge to forget what is stored, and goes on talking."""
+
+    def handle(self, item, now_ms):
+        if not isinstance(item, Start):
+            return super().handle(item, now_ms)
+        turn = StoreTurn(turn=0, who="caller", text="pay it")
+        return [Persist(turn), ToEdge(Acknowledge(frame=7)), ToEdge(Answer(request="a"))]
+
+
+async def test_the_edge_keeps_what_a_slow_store_has_not_taken_yet(tmp_path, monkeypatch):
+    """The call goes on meanwhile; the acknowledgement follows the write, however late that is."""
+    monkeypatch.setattr("voicebot.worker.call_session.STORE_LIMIT_S", 0.001)
+    store = LateStore()
+    await store.start()
+    link = FakeLink(start())
+    own = CallJournal(store, CallDetailLog(tmp_path), "bank", orphan_grace_s=0.05)
+    engines = Engines(recognise=None, speak=None, call_tool=None, ask_router=None)
+    session = CallSession(link, OneTurnAcknowledged(), engines, own, restore=None)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(session.run())
+        while not link.sent:
+            await asyncio.sleep(0.001)
+        assert [type(m) for m in link.sent] == [Answer]
+        store.may_write.set()
+        while len(link.sent) < 2:
+            await asyncio.sleep(0.001)
+        assert [type(m) for m in link.sent] == [Answer, Acknowledge]
+        assert len((await store.load("s1")).turns) == 1
+        link.aborted.set()
+        link.on_incoming()
 
 
 @pytest.mark.parametrize("replaced", [False, True])
