@@ -152,6 +152,19 @@ async def test_early_media_that_cannot_be_agreed_on(edge, worker, early):
         assert (await caller.hang_up()).code == 200
 
 
+async def test_a_second_answer_without_a_tag(edge, worker):
+    """A 200 without SDP, then another whose To names no dialog: the library aborted, and four calls ended."""
+    async with Caller(edge.server) as caller, Caller(edge.server) as agent:
+        await caller.call()
+        call = await worker.call()
+        invite = await dial(call, agent)
+        agent.respond(invite, 200, "OK")
+        agent.respond(invite, 200, "OK", agent.sdp(), ["To: <sip:x>"])
+        assert not (await result_of(call, "d")).ok
+        await caller.hear(3)
+        assert (await caller.hang_up()).code == 200
+
+
 def accept(agent, invite, payload_types="8 96"):
     """Answer with A-law and telephone events of type 96, whatever was offered."""
     agent.to_tag = invite.get("From").partition("tag=")[2]

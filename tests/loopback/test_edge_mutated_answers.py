@@ -120,9 +120,8 @@ async def one_leg(call, callee, name, chance):
         for _ in range(chance.randrange(4)):
             callee.send_raw(of_this_call(callee, chance))
         if chance.random() < 0.5:
-            callee.request("BYE")
-        else:
-            await call.send(Unbridge(request=f"u-{name}", leg=f"l-{name}"))
+            callee.request("BYE")  # not heeded when one of the requests before had a greater number
+        await call.send(Unbridge(request=f"u-{name}", leg=f"l-{name}"))
         await call.wait(
             lambda: any(e.leg == f"l-{name}" for e in call.of(LegEnded)), 10, "end of the leg"
         )

@@ -89,7 +89,9 @@ def test_early_media_reaches_the_library_only_when_it_is_sound(old, new, sound):
     """The final answer passes as it is; a provisional one with a cut or odd body is not needed."""
     body = ANSWER.replace(old, new)
     assert is_sound_answer(body) is sound
-    head = "SIP/2.0 {code} X\r\nCSeq: 1 INVITE\r\nContent-Length: {length}\r\n\r\n"
+    head = (
+        "SIP/2.0 {code} X\r\nTo: <sip:x@y>;tag=5\r\nCSeq: 1 INVITE\r\nContent-Length: {length}\r\n\r\n"
+    )
     assert is_bearable((head.format(code=183, length=len(body)) + body).encode()) is sound
     assert not is_bearable((head.format(code=183, length=len(body) - 9) + body).encode())
     assert is_bearable((head.format(code=200, length=len(body)) + body).encode())
@@ -99,3 +101,41 @@ def test_early_media_reaches_the_library_only_when_it_is_sound(old, new, sound):
 @given(st.text())
 def test_any_text_is_no_sound_answer(text):
     assert not is_sound_answer(text)
+
+
+@pytest.mark.parametrize(
+    ("to", "bearable"),
+    [
+        ("To: <sip:x@y>;tag=5", True),
+        ("t:sip:x@y ; Tag = a-5", True),
+        ('To: "a;b>" <sip:x@y;user=phone>;x=1;tag=5', True),
+        ("To: <sip:x@y>", False),
+        ("To: <sip:x@y;tag=5>", False),
+        ("To: <sip:x@y>;tag=", False),
+        ("To: <sip:x@y>;tag=;x=5", False),
+        ("To: <sip:x@y>;tag=5\r\nTo: <sip:x>", False),
+        ("To: <sip:x@y>;tag=5\r\nX: 1\rt: <sip:x>", False),
+        ("To: <sip:x@y>\r\n ;tag=5", False),
+        ("To:\r\n <sip:x@y>;tag=5", False),
+        ("X: 1", False),
+    ],
+)
+def test_who_answers_our_invite_says_in_which_dialog(to, bearable):
+    """Found by random defects: a second 200 without a tag in To ended the edge with all its calls."""
+    for cseq in (
+        "CSeq: 1 INVITE",
+        "cseq:1  invite",
+        "CSeq: 1 BYE\r\nCSeq: 1 INVITE",
+        "CSeq:\r\n 1 INVITE",
+    ):
+        for code in (180, 200):
+            text = f"SIP/2.0 {code} X\r\nVia: a\r\n{to}\r\n{cseq}\r\nContent-Length: 0\r\n\r\n"
+            assert is_bearable(text.encode()) is bearable
+    for first, cseq in (
+        ("100 T", "1 INVITE"),
+        ("486 B", "1 INVITE"),
+        ("200 O", "1 BYE"),
+        ("202 A", "1 REFER"),
+    ):
+        text = f"SIP/2.0 {first}\r\nVia: a\r\n{to}\r\nCSeq: {cseq}\r\nContent-Length: 0\r\n\r\n"
+        assert is_bearable(text.encode())

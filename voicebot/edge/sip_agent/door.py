@@ -44,6 +44,13 @@ _SINGLE = re.compile(
 """Headers of which a request has one (RFC 3261 section 20, table 2)."""
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 _PROVISIONAL = re.compile(rb"SIP/2\.0[ \t]+1", re.IGNORECASE)
+_MAKES_A_DIALOG = re.compile(rb"SIP/2\.0[ \t]+(?!100)[12]", re.IGNORECASE)
+# To the library a lone CR ends a line, too.
+_CSEQ = re.compile(
+    rb"[\r\n]cseq[ \t]*:[ \t]*[0-9]+[ \t]+([a-z]+)(?=[\r\n])(?!\r?\n[ \t])", re.IGNORECASE
+)
+_TO = re.compile(rb"[\r\n](?:to|t)[ \t]*:([^\r\n]*)(\r?\n[ \t]|\r[ \t])?", re.IGNORECASE)
+_TAG = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*[a-z0-9.!%*_+`'~-]", re.IGNORECASE)
 _KEYS = re.compile(
     rb"Signal=[ \t]*[0-9A-Za-z*#]{1,16}[ \t]*(?:\r\n|\n(?=Duration=))(?:\r?\n)*"
     rb"(?:Duration=[ \t]*[0-9]{1,6}[ \t]*)?(?:\r?\n)*"
@@ -139,11 +146,30 @@ def _is_told_plainly(head: bytes, body: bytes) -> bool:
 
 
 def is_bearable(text: bytes) -> bool:
-    """Whether a response may reach the library: a provisional one has no body, or one to agree on."""
-    if not _PROVISIONAL.match(text):
+    """Whether the library survives this response.
+
+    A provisional one has no body, or one to agree on. One that makes a dialog says which, in one ``To``
+    with a tag: the library takes another than the first for a fork of our call, and aborts without.
+
+    Args:
+        text: The whole datagram.
+    """
+    if not _MAKES_A_DIALOG.match(text):
         return True
     head, body = (*_EMPTY_LINE.split(text, maxsplit=1), b"")[:2]
-    return not body or (_is_told_plainly(head, body) and is_sound_answer(body.decode("latin-1")))
+    if _PROVISIONAL.match(text) and body:
+        sound = _is_told_plainly(head, body) and is_sound_answer(body.decode("latin-1"))
+        if not sound:
+            return False
+    methods = [method.upper() for method in _CSEQ.findall(head + b"\n")]
+    return (len(methods) == 1 and methods[0] != b"INVITE") or _names_its_dialog(head)
+
+
+def _names_its_dialog(head: bytes) -> bool:
+    tos = _TO.findall(head)
+    if len(tos) != 1 or tos[0][1]:
+        return False
+    return _TAG.search(tos[0][0].rpartition(b">")[2]) is not None
 
 
 class SipDoor:
@@ -211,7 +237,7 @@ class SipDoor:
         return _TAKEN
 
     def _on_response(self, data: int) -> int:
-        """Early media that cannot be agreed on: the library gives the call up, and aborts at the 200."""
+        """See ``is_bearable``: what would end the process is as if it had been lost on the way."""
         if not self.active:
             return _LET_IN
         try:
