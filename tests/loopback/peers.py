@@ -109,11 +109,19 @@ rtp_ports 30000-30100
 
 
 class Baresip:
-    """A headless baresip on a terminal of its own, so that keys can be typed."""
+    """A headless baresip on a terminal of its own, so that keys can be typed.
 
-    def __init__(self, folder, said_wav):
+    Args:
+        folder: For its files.
+        said_wav: What it says.
+        config: More lines of its configuration.
+        account: Parameters of its account.
+    """
+
+    def __init__(self, folder, said_wav, *, config="", account=""):
         self._folder = folder
         self._said = said_wav
+        self._config, self._account = config, account
         self.output = ""
 
     async def __aenter__(self):
@@ -125,9 +133,10 @@ class Baresip:
             BARESIP_CONFIG.format(
                 port=port, said=self._said, heard=self._folder / "heard.wav", modules=modules
             )
+            + self._config
         )
         (self._folder / "accounts").write_text(
-            f"<sip:tester@127.0.0.1:{port}>;regint=0;audio_codecs=PCMU\n"
+            f"<sip:tester@127.0.0.1:{port}>;regint=0;audio_codecs=PCMU{self._account}\n"
         )
         self._terminal, child = pty.openpty()
         self._process = await asyncio.create_subprocess_exec(
