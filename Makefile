@@ -104,10 +104,10 @@ test-llm: $(DEV_STAMP) ## The language-model client against llama.cpp's server, 
 	$(UV) pip install --quiet --python .tools/llm/bin/python xllamacpp==2026.10.11549 gguf==0.19.0
 	VOICEBOT_TEST_LLM_PYTHON=$(CURDIR)/.tools/llm/bin/python $(BIN)/pytest tests/loopback/test_llm_server.py $(ARGS)
 
-test-deploy: $(DEV_STAMP) ## Alert rules, dashboard, units and manifests, with the programs that read them
-	@.ci/debian-packages prometheus docker-compose systemd
+test-deploy: $(DEV_STAMP) ## Alert rules, dashboard, units, manifests and the TLS front, with the programs that are meant
+	@.ci/debian-packages prometheus docker-compose systemd kamailio-tls-modules rtpengine-daemon
 	$(UV) pip install --quiet --python $(BIN)/python kubernetes-validate==1.37.0
-	$(BIN)/pytest -rs tests/unit/deploy_tools_test.py tests/unit/deploy_test.py $(ARGS)
+	$(BIN)/pytest -rs tests/unit/deploy_tools_test.py tests/unit/deploy_test.py tests/loopback/test_tls_front.py $(ARGS)
 
 check: $(DEV_STAMP) ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

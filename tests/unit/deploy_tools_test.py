@@ -102,3 +102,11 @@ def test_kubernetes_accepts_its_manifests():
     assert len(documents) >= 10
     for document in documents:
         checker.validate(document, checker.latest_version(), strict=True)
+
+
+def test_the_front_for_tls_names_every_place_that_the_page_explains():
+    """Addresses of docs/operations.md and of the configuration are the same ones."""
+    page = (ROOT / "docs/operations.md").read_text()
+    text = (DEPLOY / "tls-front/kamailio.cfg").read_text()
+    for address in re.findall(r'^#!substdef "![A-Z]+!([^!]+)!g"', text, re.MULTILINE):
+        assert address.removeprefix("udp:").removesuffix("/32").split(":")[0] in page, address
