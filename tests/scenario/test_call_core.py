@@ -38,6 +38,7 @@ from voicebot.worker.effects import (
     ToEdge,
     TurnMeasured,
 )
+from voicebot.worker.silence_watch import SilenceWatch
 from voicebot.worker.virtual_call import VirtualCall
 
 START = Start(call_id="c1", session_id="s1", called="bank", edge_monotonic_us=1)
@@ -490,3 +491,13 @@ def test_long_silence_is_let_go_of():
     assert len(frames) > 3
     assert frames == sorted(set(frames))
     assert frames[-1] > 200
+
+
+def test_a_key_pressed_on_hold_does_not_put_off_the_filler():
+    """Before, the time on hold was added to it: silence for as long again."""
+    watch = SilenceWatch(0)
+    watch.heard_caller(1000)
+    watch.start("filler", 900)
+    watch.heard_caller(10_900)
+    watch.skip(10_000, 11_000)
+    assert watch.next_deadline_ms() == 11_900

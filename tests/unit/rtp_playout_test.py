@@ -234,3 +234,22 @@ def test_fade_in_pieces_equals_fade_at_once():
     """A fade that spans two frames has no seam."""
     whole = fade_ulaw(LOUD * 100, 0, 80)
     assert fade_ulaw(LOUD * 60, 0, 80) + fade_ulaw(LOUD * 40, 60, 80) == whole
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_name_that_is_used_again_is_reported_to_its_end_again(cleared):
+    """A worker that begins a call anew counts from the first name; before, its prompts never ended."""
+    queue = PlayoutQueue()
+    queue.enqueue(0, "u1", b"\x00" * 320)
+    queue.end_of_utterance("u1")
+    queue.next_frame()
+    if cleared:
+        queue.clear(1)
+    while not queue.next_frame().silence:
+        pass
+    queue.take_played()
+    queue.enqueue(1, "u1", b"\x00" * 160)
+    queue.end_of_utterance("u1")
+    assert queue.next_frame().utterance == "u1"
+    (played,) = queue.take_played()
+    assert (played.utterance, played.played_ms, played.finished) == ("u1", 20, True)

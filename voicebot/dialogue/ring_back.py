@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from voicebot.dialogue.compiling import RING_BACK
+from voicebot.dialogue.known_ground import frames_known
 from voicebot.dialogue.program import (
     AskMenu,
     CollectSlot,
@@ -48,7 +49,8 @@ def place_to_go_on(plan: CompiledDialplan, snapshot: Mapping[str, Any]) -> Conve
     state.slots = {
         n: v for n, v in state.slots.items() if n in plan.slots and not plan.slots[n].sensitive
     }
-    return state if _on_known_ground(plan, state) and _secrets_come_again(plan, state) else None
+    known = bool(state.frames) and frames_known(plan, state)
+    return state if known and _secrets_come_again(plan, state) else None
 
 
 def _ask_again(plan: CompiledDialplan, state: ConversationState) -> bool:
@@ -77,14 +79,6 @@ def _may_run_again(plan: CompiledDialplan, wait: Wait) -> bool:
             return tool.post is None
         case _:
             return False
-
-
-def _on_known_ground(plan: CompiledDialplan, state: ConversationState) -> bool:
-    """Whether its places exist in this version of the plan."""
-    return bool(state.frames) and all(
-        f.index <= len(plan.blocks.get(f.block, ())) and f.block in plan.blocks
-        for f in (*state.frames, *state.menu_frames)
-    )
 
 
 def _secrets_come_again(plan: CompiledDialplan, state: ConversationState) -> bool:

@@ -137,9 +137,13 @@ class PlayoutQueue:
         if generation < self._generation:
             self._dropped += len(payload)
             return False
-        progress = self._progress(utterance)
         if not payload:
+            self._progress(utterance)
             return True
+        known = self._utterances.get(utterance)
+        if known is not None and known.closed:
+            del self._utterances[utterance]  # the name is used again, and its end will be waited for
+        progress = self._progress(utterance)
         last = self._segments[-1] if self._segments else None
         if last and last.utterance == utterance and last.generation == generation:
             last.data += payload

@@ -381,6 +381,8 @@ class CallCore:
         if self._dialogue is None:
             return [ToEdge(Reject(request=REJECT, code=404, reason="no route for this number"))]
         effects: list[Effect] = [] if start.answered else [ToEdge(Answer(request=ANSWER))]
+        if start.resume is not None:  # who was before us may have been asking for a secret
+            effects.append(ToEdge(Record(paused=False)))
         return effects + self._stored(self._actions(self._dialogue.start(), now_ms))
 
     def _resume(self, dialogue: Dialogue, resume: Resume, now_ms: float) -> list[Effect]:
@@ -423,7 +425,7 @@ class CallCore:
             held_ms = now_ms - self._held_since_ms
             self._timers_ms = {name: due + held_ms for name, due in self._timers_ms.items()}
             self._hangup_by_ms += held_ms
-            self._quiet.skip(held_ms)
+            self._quiet.skip(held_ms, now_ms)
             self._listener.rearm(now_ms)
         self._held = held.held
         return []

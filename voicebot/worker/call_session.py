@@ -154,7 +154,7 @@ class CallSession:
         core: The call's pure core.
         engines: Shared by all calls of the worker.
         journal: Store and call record of this call.
-        restore: Gives the dialogue of a stored state.
+        restore: Gives the dialogue of a stored state, or None when it cannot go on.
         offer: Gives the dialogue that offers to go on with a call that was cut off, or None.
         clock_ms: Monotonic clock in milliseconds.
         watch: Told what happens; may put commands of the console into the call.
@@ -167,7 +167,7 @@ class CallSession:
         core: CallCore,
         engines: Engines,
         journal: CallJournal,
-        restore: Callable[[Start, CallState], Dialogue],
+        restore: Callable[[Start, CallState], Dialogue | None],
         offer: Callable[[Start, CallState], Dialogue | None] = lambda _start, _state: None,
         clock_ms: Callable[[], float] = _now_ms,
         watch: CallWatch | None = None,
@@ -271,10 +271,14 @@ class CallSession:
                 await self._offer_to_go_on(start)
             return
         state = await self._journal.taken_over(start)
-        if state is not None:
-            self._core.take_over(self._restore(start, state), state)
-        metrics.TAKEOVERS.labels("restored" if state is not None else "anew").inc()
-        self._log.info("call_taken_over", restored=state is not None, lease=start.resume.lease)
+        dialogue = self._restore(start, state) if state is not None else None
+        if state is not None and dialogue is not None:
+            self._core.take_over(dialogue, state)
+        elif state is not None:
+            # It begins anew rather than to fail in a place that the dialplan has not any more.
+            self._log.error("call_not_resumed", error="its place is not in this dialplan")
+        metrics.TAKEOVERS.labels("restored" if dialogue is not None else "anew").inc()
+        self._log.info("call_taken_over", restored=dialogue is not None, lease=start.resume.lease)
 
     async def _offer_to_go_on(self, start: Start) -> None:
         """A caller whose last call was cut off by a fault of ours rings back."""

@@ -90,7 +90,7 @@ class Worker:
             ears.use(*used.recognisers(start))
             return used.open(start)
 
-        def restore(start: Start, state: CallState) -> Dialogue:
+        def restore(start: Start, state: CallState) -> Dialogue | None:
             ears.use(*used.recognisers(start))
             return used.restore(start, state)
 

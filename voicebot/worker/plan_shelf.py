@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from voicebot.core.errors import ConfigError
 from voicebot.dialogue.conversation import Conversation
+from voicebot.dialogue.known_ground import may_go_on
 from voicebot.dialogue.library import PlanLibrary
 from voicebot.dialogue.opening import open_conversation, open_ring_back
 from voicebot.dialogue.program import CompiledDialplan
 from voicebot.dialogue.routes import NoRoute, select_route
 from voicebot.dialogue.services import DialogueServices
-from voicebot.dialogue.state import CallFacts
+from voicebot.dialogue.state import CallFacts, ConversationState
 from voicebot.link.messages import Start
 from voicebot.llm.protocol import ChatModel
 from voicebot.telemetry.log import get_logger
@@ -54,9 +57,20 @@ class PlanInUse:
         named = (route.recogniser,) if route is not None and route.recogniser else ()
         return (*named, self.plan.source.locale)
 
-    def restore(self, start: Start, state: CallState) -> Dialogue:
-        """The conversation that another worker began."""
-        return Conversation.restore(self.plan, self._facts(start), state.conversation)
+    def restore(self, start: Start, state: CallState) -> Dialogue | None:
+        """The conversation that another worker began.
+
+        Returns:
+            None when it cannot go on here: the file was edited meanwhile, or that worker was of another
+            version.
+        """
+        try:
+            stored = msgspec.convert(state.conversation, ConversationState)
+            if not may_go_on(self.plan, stored):
+                return None
+            return Conversation(self.plan, self._facts(start), state=stored)
+        except (LookupError, msgspec.ValidationError):
+            return None
 
     def now(self) -> dt.datetime:
         """The moment at which a call that comes in takes place."""

@@ -38,9 +38,9 @@ class SilenceWatch:
         """Watch for so much silence."""
         self._limits_ms[timer] = limit_ms
 
-    def skip(self, time_ms: float) -> None:
-        """So much time counts as nothing: the call was on hold."""
-        self._last_sound_ms += time_ms
+    def skip(self, time_ms: float, now_ms: float) -> None:
+        """So much time until now counts as nothing: the call was on hold, where keys may be pressed."""
+        self._last_sound_ms = min(self._last_sound_ms + time_ms, now_ms)
 
     def cancel(self, timers: Iterable[str]) -> None:
         """Forget these; unknown names are ignored."""
