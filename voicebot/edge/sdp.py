@@ -46,6 +46,14 @@ def audio_target(sdp: str) -> MediaTarget | None:
     return MediaTarget(address or session_address, port)
 
 
+_PLAIN_LINE = re.compile(
+    r"v=0|o=\S+ \d+ \d+ IN IP4 \S+|s=[\x20-\x7e]+|t=\d+ \d+|[cm]=[\x20-\x7e]+|b=[A-Za-z0-9-]+:\d+"
+    r"|a=rtpmap:\d{1,3} [\w.-]+/\d+(?:/\d+)?|a=fmtp:\d{1,3} [\x21-\x7e][\x20-\x7e]*"
+    r"|a=(?!rtpmap|fmtp)[\w.-]+(?::[\x21-\x7e][\x20-\x7e]*)?",
+    re.ASCII,
+)
+
+
 def is_sound_answer(sdp: str) -> bool:
     """Whether a body surely answers our offer: one live audio stream, PCMU or PCMA, to an IPv4 address.
 
@@ -54,11 +62,9 @@ def is_sound_answer(sdp: str) -> bool:
     lines = sdp.replace("\r\n", "\n").rstrip("\n").split("\n")
     streams = [line.split() for line in lines if line.startswith("m=")]
     addresses = [line.split() for line in lines if line.startswith("c=")]
-    if lines[0] != "v=0" or not all(re.fullmatch(r"[a-z]=[\x20-\x7e]*", line) for line in lines):
+    if lines[0] != "v=0" or not all(_PLAIN_LINE.fullmatch(line) for line in lines):
         return False
     if any(sum(line.startswith(f"{kind}=") for line in lines) != 1 for kind in "vostmc"):
-        return False
-    if not any(re.fullmatch(r"o=\S+ \d+ \d+ IN IP4 \S+", line) for line in lines):
         return False
     stream = re.fullmatch(
         r"m=audio ([1-9]\d{0,4}) RTP/AVPF? (\d{1,3}(?: \d{1,3})*)", " ".join(streams[0])
@@ -66,7 +72,7 @@ def is_sound_answer(sdp: str) -> bool:
     if stream is None or len(addresses[0]) != 3 or addresses[0][:2] != ["c=IN", "IP4"]:
         return False
     types = {int(number) for number in stream[2].split()}
-    named = {int(number) for number in re.findall(r"(?m)^a=rtpmap:(\d{1,3}) \S+/\d+", "\n".join(lines))}
+    named = {int(number) for number in re.findall(r"(?m)^a=rtpmap:(\d{1,3}) ", "\n".join(lines))}
     if not types & {0, 8} or {number for number in types if number >= _STATIC_TYPES} - named:
         return False
     try:

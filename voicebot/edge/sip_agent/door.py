@@ -45,11 +45,9 @@ _SINGLE = re.compile(
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 _PROVISIONAL = re.compile(rb"SIP/2\.0[ \t]+1", re.IGNORECASE)
 _MAKES_A_DIALOG = re.compile(rb"SIP/2\.0[ \t]+(?!100)[12]", re.IGNORECASE)
-# To the library a lone CR ends a line, too.
-_CSEQ = re.compile(
-    rb"[\r\n]cseq[ \t]*:[ \t]*[0-9]+[ \t]+([a-z]+)(?=[\r\n])(?!\r?\n[ \t])", re.IGNORECASE
-)
-_TO = re.compile(rb"[\r\n](?:to|t)[ \t]*:([^\r\n]*)(\r?\n[ \t]|\r[ \t])?", re.IGNORECASE)
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*[0-9]+[ \t]+([a-z]+)(?=\r?\n(?![ \t]))", re.IGNORECASE)
+_TO = re.compile(rb"\n(?:to|t)[ \t]*:([^\r\n]*)(\r?\n[ \t])?", re.IGNORECASE)
 _TAG = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*[a-z0-9.!%*_+`'~-]", re.IGNORECASE)
 _KEYS = re.compile(
     rb"Signal=[ \t]*[0-9A-Za-z*#]{1,16}[ \t]*(?:\r\n|\n(?=Duration=))(?:\r?\n)*"
@@ -156,12 +154,14 @@ def is_bearable(text: bytes) -> bool:
     """
     if not _MAKES_A_DIALOG.match(text):
         return True
+    if _LONE_CR.search(text):
+        return False  # to the library it ends a line, and so may begin a body that is not seen here
     head, body = (*_EMPTY_LINE.split(text, maxsplit=1), b"")[:2]
     if _PROVISIONAL.match(text) and body:
         sound = _is_told_plainly(head, body) and is_sound_answer(body.decode("latin-1"))
         if not sound:
             return False
-    methods = [method.upper() for method in _CSEQ.findall(head + b"\n")]
+    methods = [method.upper() for method in _CSEQ.findall(head + b"\r\n")]
     return (len(methods) == 1 and methods[0] != b"INVITE") or _names_its_dialog(head)
 
 
