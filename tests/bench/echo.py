@@ -1,6 +1,6 @@
 """Our own voice coming back: false pauses, missed interruptions and their delay, per kind of line (targets 4, 5).
 
-Run: .venv/bin/python -m tests.bench.echo [--calls 160] [--processes 2] [--plots]
+Run: .venv/bin/python -m tests.bench.echo [--calls 160] [--first 0] [--processes 2] [--plots]
 
 Each call plays two prompts of human speech over a simulated line (sip_test_harness.echo_simulator: hybrid or
 speakerphone, 6 to 30 dB, 10 to 900 ms, delay steps, loss, noise) on virtual time. In half of the calls a
@@ -404,6 +404,9 @@ def main() -> int:
     parser.add_argument(
         "--calls", type=int, default=160, help="calls per kind of line, without and with a caller each"
     )
+    parser.add_argument(
+        "--first", type=int, default=0, help="seed of the first call: others, other calls"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
         "--plots", action="store_true", help="move each threshold, draw docs/images/*.svg"
@@ -414,7 +417,7 @@ def main() -> int:
         scenario(kind, seed, caller)
         for kind in KINDS
         for caller in (False, True)
-        for seed in range(arguments.calls)
+        for seed in range(arguments.first, arguments.first + arguments.calls)
     ]
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         swept = pool.map(play_swept if arguments.plots else play, scenarios, chunksize=8)
