@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 
 import pytest
+from typer.testing import CliRunner
 
 from sip_test_harness import AgentOptions, CallerOptions, ScriptedAgent, UsageError
 from sip_test_harness.load import run_load
@@ -50,3 +51,12 @@ async def test_bounds_are_kept(changes):
             target="sip:a@127.0.0.1",
             **{"calls": 1, "calls_per_s": 1, "at_once": 1, **changes},
         )
+
+
+def test_without_a_target_no_call_is_tried(tmp_path):
+    """Before, each call failed, and a table of noughts came first."""
+    from sip_test_harness.cli import app
+
+    (tmp_path / "s.yaml").write_text("turns: [{ wait_ms: 100 }]\n")
+    with pytest.raises(UsageError, match="no target"):
+        CliRunner().invoke(app, ["load", str(tmp_path / "s.yaml")], catch_exceptions=False)

@@ -1,7 +1,10 @@
 """The relay: SIP and media pass through it, impaired by the profile."""
 
 import asyncio
+import json
+import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -150,3 +153,19 @@ async def test_sipp_completes_a_call_through_the_relay(tmp_path):
         assert len(relay.calls) == 2
         assert all(call.ended for call in relay.calls.values())
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+async def test_a_relay_that_a_script_ends_writes_what_it_measured(tmp_path):
+    """SIGTERM as Ctrl-C; before, the file was never written."""
+    json_file = tmp_path / "relay.json"
+    program = [sys.executable, "-c", "from sip_test_harness.cli import main; main()"]
+    program += ["relay", "sip:x@127.0.0.1:9", "--port", "0"]
+    relay = await asyncio.create_subprocess_exec(
+        *program, "--json", str(json_file), stderr=asyncio.subprocess.PIPE
+    )
+    ready = await relay.stderr.readline()
+    relay.send_signal(signal.SIGTERM)
+    await relay.communicate()
+    assert b"Callers dial" in ready
+    assert relay.returncode == 0
+    assert json.loads(json_file.read_text())["calls"] == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +69,7 @@ def relay(
 ) -> None:
     """Stand between callers we do not control and the bot, and impair the media.
 
-    Callers dial the relay; SIP passes with rewritten SDP. Ctrl-C ends it.
+    Callers dial the relay; SIP passes with rewritten SDP. Ctrl-C or SIGTERM ends it.
     """
     from sip_test_harness.profile import load_profile
     from sip_test_harness.relay import Relay, relay_report
@@ -82,9 +84,12 @@ def relay(
             known = 0
             loop = asyncio.get_running_loop()
             end_s = loop.time() + limit_s
+            ended = asyncio.Event()
+            loop.add_signal_handler(signal.SIGTERM, ended.set)  # a script cannot press Ctrl-C
             try:
-                while loop.time() < end_s:
-                    await asyncio.sleep(min(0.5, end_s - loop.time()))
+                while loop.time() < end_s and not ended.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(ended.wait(), min(0.5, end_s - loop.time()))
                     if len(running.calls) > known:
                         known = len(running.calls)
                         console.print(Text(f"{known} call(s) so far", style="dim"))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sip_test_harness.commands.app import FAILED, PASSED, app
+from sip_test_harness.errors import UsageError
 
 if TYPE_CHECKING:
     from sip_test_harness.script import Script
@@ -108,7 +109,7 @@ def run(
 @app.command(
     epilog="""**Examples**
 
-    sip-test-harness load balance.yaml --calls 100 --rate 2 --at-once 8
+    sip-test-harness load balance.yaml --target sip:bank@127.0.0.1:5060 --calls 100 --rate 2 --at-once 8
 
     sip-test-harness load balance.yaml --calls 20 --at-once 4 --onset-p95-ms 450 --json var/load.json
 """
@@ -140,6 +141,8 @@ def load(
 
     plan = read_script(script)
     plan = replace(plan, profile=profile or plan.profile)
+    if not (target or plan.target):
+        raise UsageError("no target: give --target, or 'target' in the script")
     progress = Console(stderr=True)
 
     def show(done: int, failed: int) -> None:
