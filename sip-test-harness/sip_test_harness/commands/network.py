@@ -79,13 +79,12 @@ def relay(
     measured: dict[str, object] = {}
 
     async def serve() -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, ended.set)  # a script cannot press Ctrl-C
         async with Relay(target, chosen, seed=seed, port=port, allow_network=allow_network) as running:
             console.print(Text(f"Callers dial {running.uri}; profile {profile}, seed {seed}"))
             known = 0
-            loop = asyncio.get_running_loop()
             end_s = loop.time() + limit_s
-            ended = asyncio.Event()
-            loop.add_signal_handler(signal.SIGTERM, ended.set)  # a script cannot press Ctrl-C
             try:
                 while loop.time() < end_s and not ended.is_set():
                     with contextlib.suppress(TimeoutError):
