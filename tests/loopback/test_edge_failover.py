@@ -77,6 +77,31 @@ async def test_next_worker_gets_what_nobody_acknowledged(edge, how):
         await successor.wait_for(Stop)
 
 
+async def test_a_sentence_goes_on_while_its_worker_dies(edge):
+    """What the edge has of it is said to its end, frame after frame, whoever said it."""
+    first = ScriptedWorker(edge.worker_port)
+    second = ScriptedWorker(edge.second_worker_port)
+    sentence = numbered(0, 60)
+    async with first, Caller(edge.server) as caller, contextlib.AsyncExitStack() as later:
+        await caller.call()
+        call = await first.call()
+        await later.enter_async_context(second)
+        await call.send(BotAudio(generation=0, utterance="u1", payload=b"".join(sentence)))
+        await call.send(EndUtterance(utterance="u1"))
+        await caller.wait(lambda: any(p.payload == sentence[5] for p in caller.rtp))
+        await first.die()
+        await caller.wait(lambda: any(p.payload == sentence[-1] for p in caller.rtp))
+        said = [p for p in caller.rtp if p.payload != b"\xff" * 160]
+        assert [p.payload for p in said] == sentence
+        numbers = [p.sequence_number for p in said]
+        assert numbers == [(numbers[0] + i) & 0xFFFF for i in range(len(sentence))]
+        successor = await second.call()
+        progress = successor.start.resume.utterances[0]
+        assert (progress.utterance, progress.received_samples) == ("u1", 60 * 160)
+        await caller.hang_up()
+        await successor.wait_for(Stop)
+
+
 async def test_nobody_left():
     """The caller hears a sentence and then "call again", never silence for ever; then BYE.
 

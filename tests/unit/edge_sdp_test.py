@@ -96,12 +96,16 @@ def test_early_media_reaches_the_library_only_when_it_is_sound(old, new, sound):
     body = ANSWER.replace(old, new)
     assert is_sound_answer(body) is sound
     head = (
-        "SIP/2.0 {code} X\r\nTo: <sip:x@y>;tag=5\r\nCSeq: 1 INVITE\r\nContent-Length: {length}\r\n\r\n"
+        "SIP/2.0 {code} X\r\nTo: <sip:x@y>;tag=5\r\nCSeq: 1 INVITE\r\n"
+        "c: Application/SDP\r\nContent-Length: {length}\r\n\r\n"
     )
     assert is_bearable((head.format(code=183, length=len(body)) + body).encode()) is sound
     assert not is_bearable((head.format(code=183, length=len(body) - 9) + body).encode())
     assert is_bearable((head.format(code=200, length=len(body)) + body).encode())
     assert is_bearable(head.format(code=180, length=0).encode())
+    for kind in ("X: 1", "c: text/plain", "c: applicaXion/sdp", "c: application/sdp\r\ne: gzip"):
+        other = (head.format(code=183, length=len(body)) + body).replace("c: Application/SDP", kind)
+        assert not is_bearable(other.encode())
     lone = (head.format(code=183, length=len(body)) + body).replace("\r\n\r\n", "\r\n\rx", 1)
     assert not is_bearable(lone.encode())  # no empty line here, and one for the library
 

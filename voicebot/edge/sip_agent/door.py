@@ -45,6 +45,9 @@ _SINGLE = re.compile(
 _EMPTY_LINE = re.compile(rb"\r?\n\r?\n")
 _PROVISIONAL = re.compile(rb"SIP/2\.0[ \t]+1", re.IGNORECASE)
 _MAKES_A_DIALOG = re.compile(rb"SIP/2\.0[ \t]+(?!100)[12]", re.IGNORECASE)
+_TYPE_OF_BODY = re.compile(
+    rb"\n(?:content-(?:type|encoding)|[ce])[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE
+)
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*[0-9]+[ \t]+([a-z]+)(?=\r?\n(?![ \t]))", re.IGNORECASE)
 _TO = re.compile(rb"\n(?:to|t)[ \t]*:([^\r\n]*)(\r?\n[ \t])?", re.IGNORECASE)
@@ -158,8 +161,9 @@ def is_bearable(text: bytes) -> bool:
         return False  # to the library it ends a line, and so may begin a body that is not seen here
     head, body = (*_EMPTY_LINE.split(text, maxsplit=1), b"")[:2]
     if _PROVISIONAL.match(text) and body:
-        sound = _is_told_plainly(head, body) and is_sound_answer(body.decode("latin-1"))
-        if not sound:
+        if [kind.strip().lower() for kind in _TYPE_OF_BODY.findall(head)] != [b"application/sdp"]:
+            return False
+        if not (_is_told_plainly(head, body) and is_sound_answer(body.decode("latin-1"))):
             return False
     methods = [method.upper() for method in _CSEQ.findall(head + b"\r\n")]
     return (len(methods) == 1 and methods[0] != b"INVITE") or _names_its_dialog(head)
