@@ -37,6 +37,13 @@ def invite(source=TRUNK, branch="", **more):
     return SipRequest("INVITE", source, branch=branch, **more)
 
 
+def test_a_refer_is_refused_before_the_library():
+    """In a dialog and outside; in one that was ending the library aborted instead of refusing it."""
+    for in_dialog in (True, False):
+        verdict = door().check(SipRequest("REFER", TRUNK, in_dialog=in_dialog), state(), 0)
+        assert (verdict.code, verdict.reason) == (603, "refer")
+
+
 def test_strangers_get_nothing_by_default():
     """Whatever they send, also inside a dialog; an ACK is not even counted."""
     gate = door()

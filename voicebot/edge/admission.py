@@ -162,6 +162,9 @@ class Admission:
         if request.flaw:
             refusal = Verdict(request.flaw, "malformed")
             return self._bounded(self._source(source, now_s), refusal, now_s)
+        if request.method == "REFER":
+            # It would make us dial. The library, asked to refuse it in a dialog that is ending, aborts.
+            return Verdict(603, "refer")
         if request.in_dialog:
             # The library answers OPTIONS in a dialog with 500, which some border controllers take for
             # the end of the call.
