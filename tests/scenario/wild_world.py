@@ -78,7 +78,7 @@ from voicebot.worker.plan_shelf import PlanInUse
 from voicebot.worker.virtual_call import FRAME_MS, FRAME_SAMPLES, VirtualCall, VirtualEngines
 
 SECRET = "7395"
-SECRET_SHAPES = re.compile(r"7395|7 3 9 5|seven[ ,.]+three[ ,.]+nine[ ,.]+five")
+SECRET_SHAPES = re.compile(r"(?<![0-9a-f])7395(?![0-9a-f])|7 3 9 5|seven[ ,.]+three[ ,.]+nine[ ,.]+five")
 SILENT_TURN_MS = 12_000
 """A caller who is asked: the longest time that a sample plan gives, and an answer that was no answer."""
 SILENT_WAIT_MS = 3_000

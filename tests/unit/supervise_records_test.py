@@ -1,10 +1,12 @@
 """An edge died: its calls get their records, once, and nobody else's are touched."""
 
+import os
+
 from voicebot.handoff.callback_store import BROKE_OFF, CallbackStore
 from voicebot.link.messages import Start
 from voicebot.session.call_detail_record import CallDetailLog
 from voicebot.session.open_store import session_store
-from voicebot.session.records import SessionRecord, TurnRecord
+from voicebot.session.records import SessionRecord, TurnRecord, utc_text
 from voicebot.supervise.records import DeadEdgeRecords
 from voicebot.worker.journal import CallJournal
 
@@ -58,3 +60,31 @@ async def test_a_call_back_that_broke_off_is_left_to_people(tmp_path):
     assert (broken.state, broken.history[-1].outcome, other.state) == ("unclear", BROKE_OFF, "answered")
     assert callbacks.again(broken.callback_id, 200.0)
     assert callbacks.open()[0].state == "scheduled"
+
+
+async def test_a_call_that_was_cut_off_yesterday_did_not_last_until_today(tmp_path):
+    """The machine was off meanwhile; before, the call lasted a day, and its caller had just been cut off."""
+    store = session_store("", tmp_path)
+    await store.start()
+    recording = tmp_path / "c1.wav"
+    recording.write_bytes(b"RIFF")
+    answered_s = 1_700_000_000
+    os.utime(recording, (answered_s + 61, answered_s + 61))
+    for call_id, path in (("c0", ""), ("c1", str(recording)), ("c2", str(tmp_path / "gone.wav"))):
+        session = SessionRecord(
+            session_id=f"s{call_id}",
+            call_id=call_id,
+            edge=EDGES[0],
+            started_at=utc_text(answered_s),
+            answered_at=utc_text(answered_s),
+            recording=path,
+        )
+        await store.open_session(session)
+        await store.append_turn(f"s{call_id}", 0, TurnRecord(who="bot", text="hello", at_ms=42_000))
+    await store.close()
+    records = CallDetailLog(tmp_path)
+    dead = DeadEdgeRecords(
+        lambda: session_store("", tmp_path), records, wall_clock_s=lambda: answered_s + 86_400
+    )
+    assert await dead.close(EDGES, seen=False) == 3
+    assert {r.call_id: r.talk_ms for r in records.read()} == {"c0": 42_000, "c1": 61_000, "c2": 42_000}

@@ -1,9 +1,11 @@
 """The calls of an edge that died: nobody will ever say how they ended, so the supervisor does."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from voicebot.core.endings import EDGE_DIED
@@ -43,8 +45,13 @@ class DeadEdgeRecords:
         self._broke_off = broke_off
         self._wall_clock_s = wall_clock_s
 
-    async def close(self, edges: tuple[str, ...]) -> int:
+    async def close(self, edges: tuple[str, ...], *, seen: bool = True) -> int:
         """End all open sessions of these edges, none of which is running now.
+
+        Args:
+            edges: Their SIP addresses.
+            seen: They died just now; else before we came, perhaps days ago, and the last sign of life of
+                each call is its end.
 
         Returns:
             How many calls were closed. A store that cannot be reached is logged: workers close the
@@ -59,7 +66,8 @@ class DeadEdgeRecords:
                 for session in await store.recent(MAX_OPEN, edge=edge, open_only=True):
                     stored = await store.load(session.session_id)
                     if stored is not None and session.started_at <= died_at:
-                        await self._close_one(store, stored, died_at)
+                        last = died_at if seen else await asyncio.to_thread(_last_sign, stored, died_at)
+                        await self._close_one(store, stored, last)
                         closed += 1
         except SessionStoreError as error:
             get_logger().error("records_not_closed", edges=edges, error=str(error))
@@ -98,6 +106,20 @@ class DeadEdgeRecords:
         except SessionStoreError as error:  # the other calls are closed all the same
             get_logger().error("callback_not_recorded", call_id=session.call_id, error=str(error))
         get_logger().warning("call_closed", call_id=session.call_id, reason=EDGE_DIED)
+
+
+def _last_sign(stored: StoredSession, now: str) -> str:
+    """When something was heard or said last: by the turns, and by the recording where there is one."""
+    session = stored.record
+    try:
+        answered_s = dt.datetime.fromisoformat(session.answered_at or session.started_at).timestamp()
+    except ValueError:
+        return now
+    last_s = answered_s + max((t.at_ms for t in stored.turns.values()), default=0) / 1000
+    if session.recording:
+        with contextlib.suppress(OSError):
+            last_s = max(last_s, Path(session.recording).stat().st_mtime)
+    return min(utc_text(last_s), now)
 
 
 def _between_ms(start: str, end: str) -> int:

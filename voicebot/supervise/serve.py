@@ -129,7 +129,8 @@ class Supervisor:
         first = [*self._first_workers, *self._edges.values()]
         # A machine that lost power left calls open: none of these edges runs now.
         ready, _ = await asyncio.gather(
-            asyncio.gather(*(child.start() for child in first)), self._records.close(tuple(self._edges))
+            asyncio.gather(*(child.start() for child in first)),
+            self._records.close(tuple(self._edges), seen=False),
         )
         good = all(ready) and (self._front is None or await self._front.start())
         if not good:
