@@ -264,3 +264,14 @@ def test_an_interruption_is_judged_by_its_sound_too():
     listener.bot_speaking(speaking=False, now_ms=2600.0)
     assert TurnEnded in kinds(feed(listener, 2600, 5000))
     assert listener.sound_odds is None
+
+
+def test_a_hold_in_mid_turn_leaves_no_silence_behind_when_the_turn_ends():
+    """Before, the caller was told that nothing was heard while the recogniser was still at work."""
+    listener = listener_with((1000, 1600))
+    listener.listen(LISTEN, 0.0)
+    feed(listener, 0, 1400)
+    assert listener.in_turn
+    listener.rearm(1400.0)  # what the call does when it is taken off hold
+    assert kinds(feed(listener, 1400, 3500))[-1] is TurnEnded
+    assert listener.next_deadline_ms() is None

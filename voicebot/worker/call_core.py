@@ -606,7 +606,7 @@ class CallCore:
         last = self._merge.take_back(now_ms, self._output.played_ms)
         if last is None:
             return []
-        cleared, _ = self._output.clear()
+        cleared, interrupted = self._output.clear()
         if self._dialogue is not None:
             # The edge knows the cleared prompts by name, and an answer to a question may still come.
             last.dialogue.count_on(self._dialogue)
@@ -618,7 +618,8 @@ class CallCore:
         self._quiet.clear()
         self._hangup = None
         self._listener.continue_turn(last.listen)
-        return cleared
+        # What was queued before that turn will not be heard either.
+        return cleared + self._dialogue_events(list(interrupted), now_ms)
 
     def _may_be_said(self) -> Expectation:
         """What is expected; over the bot also what interrupts it, and what people say to a speaker."""
@@ -654,6 +655,7 @@ class CallCore:
             return cleared + self._dialogue_events(list(interrupted), now_ms)
         if verdict is Verdict.RESUMED:
             resumed = self._listener.resumed(far=not self._listener.near)
+            self._listener.rearm(now_ms)  # the prompt may have ended meanwhile
             return [ToEdge(Unpause()), *self._listener_events(resumed, now_ms)]
         return []
 

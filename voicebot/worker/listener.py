@@ -350,6 +350,7 @@ class Listener:
 
     def _ended(self, end: EndOfTurn) -> TurnEnded:
         self._ended_samples = end.end_samples
+        self._silence_since_ms = None  # also when a hold in mid-turn had set it
         if self._looking:
             before = self._settings.preroll_ms * SAMPLES_PER_MS
             self._sound_odds = self._interjection.odds(self._voice.since(end.start_samples - before))
