@@ -7,6 +7,7 @@ import msgspec
 from voicebot.config.settings import BudgetSettings, HandoffSettings, TurnSettings
 from voicebot.dialogue.actions import CallTool, StopListening, StoreTurn, TransferCall
 from voicebot.dialogue.events import DigitPressed, ToolFinished, TransferFinished
+from voicebot.handoff.context import ContextBuilder
 from voicebot.link.binary_media import BotAudio
 from voicebot.link.messages import (
     Bridge,
@@ -422,3 +423,44 @@ def test_a_caller_who_waits_again_hears_it():
     (dial,) = sent(effects, Dial)
     effects = core.handle(Result(request=dial.request, ok=False, code=486), 800.0)
     assert [n.stage for n in of(effects, HandoffNews)] == ["waiting"]
+
+
+def test_a_promised_call_back_survives_the_takeover():
+    """Before, the next worker put the caller through, who was called back as well."""
+    core, script, _ = call(agents="console")
+    core.handle(ConsoleCommand("offer_callback"), 6000.0)
+    core.handle(Dtmf(digit="2"), 6100.0)
+    effects = core.handle(Dtmf(digit="1"), 6500.0)
+    new, _, effects = taken_over((core, script, effects), agents="console")
+    (goodbye,) = of(effects, BeginSynthesis)
+    assert goodbye.text.endswith("Goodbye.") and not of(effects, HandoffNews)
+    new.handle(SpeechAudio(goodbye.utterance, b"\xff" * 80), 10.0)
+    new.handle(SpeechDone(goodbye.utterance), 11.0)
+    done = Played(utterance=goodbye.utterance, played_ms=10, finished=True)
+    assert sent(new.handle(done, 100.0), Hangup)
+
+
+def test_the_key_for_a_call_back_works_on_at_the_new_worker():
+    """It was offered once; before, the key meant nothing any more."""
+    core, script, _ = call(agents="console")
+    effects = core.handle(ConsoleCommand("offer_callback"), 6000.0)
+    new, _, _ = taken_over((core, script, effects), agents="console")
+    assert "We would call you back" in texts(new.handle(Dtmf(digit="2"), 100.0))[0]
+
+
+def test_the_state_knows_the_turn_that_it_is_kept_with():
+    """The worker after this one tells the colleague what the caller asked for."""
+    core, _, _ = call(start=False)
+    effects = core.handle(Start(call_id="c1", session_id="s1", caller="+44207", called="bank"), 0.0)
+    context = of(effects, SaveState)[0].state.context
+    assert (context.intent, [t.text for t in context.turns]) == ("block_card", ["my card", "[redacted]"])
+
+
+def test_a_turn_that_was_taken_back_is_not_told_to_the_colleague():
+    """The caller went on: both parts are one turn, under the number of the first."""
+    builder = ContextBuilder()
+    builder.turn("bot", "How can I help?", 0, slots={}, number=0)
+    builder.turn("caller", "balance", 900, slots={}, number=1)
+    builder.turn("bot", "Your account number?", 1000, slots={}, number=2)
+    builder.turn("caller", "balance and block my card", 1900, slots={}, number=1)
+    assert [t.text for t in builder.memory().turns] == ["How can I help?", "balance and block my card"]

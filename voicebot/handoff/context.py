@@ -97,12 +97,30 @@ class ContextBuilder:
         self._verified_by = verified_by
         self._secrets: set[str] = set()
         self._turns: list[ContextTurn] = []
+        self._numbers: list[int] = []
         self._slots: dict[str, str] = {}
         self._actions: list[ActionDone] = []
         self._intent = ""
 
-    def turn(self, who: str, text: str, at_ms: int, *, intent: str = "", slots: dict[str, str]) -> None:
-        """Something was said; ``slots`` is what it filled."""
+    def turn(
+        self,
+        who: str,
+        text: str,
+        at_ms: int,
+        *,
+        intent: str = "",
+        slots: dict[str, str],
+        number: int = -1,
+    ) -> None:
+        """Something was said; ``slots`` is what it filled.
+
+        A ``number`` that was there before takes the place of that turn and of all after it: the caller
+        went on speaking, and they were taken back.
+        """
+        while number >= 0 and self._numbers and self._numbers[-1] >= number:
+            self._numbers.pop()
+            self._turns.pop()
+        self._numbers.append(number)
         for name, value in slots.items():
             if name in self._sensitive:
                 self._secrets.add(value)
@@ -132,6 +150,7 @@ class ContextBuilder:
     def remember(self, memory: ContextMemory) -> None:
         """Go on from what another worker collected."""
         self._turns = list(memory.turns)
+        self._numbers = [-1] * len(self._turns)
         self._slots = dict(memory.slots)
         self._actions = list(memory.actions)
         self._intent = memory.intent

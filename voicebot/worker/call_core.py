@@ -711,6 +711,9 @@ class CallCore:
             kept.append(ToEdge(Acknowledge(frame=state.heard_frame, keys=state.keys)))
         return kept
 
+    def _turn_stored(self, turn: StoreTurn, now_ms: float) -> None:
+        """A turn is decided; the state that is kept with it comes after this."""
+
     def _state(self, dialogue: Dialogue) -> CallState:
         speaks = tuple(s for s in self._output.outstanding if not s.sensitive)
         # What the caller is saying now is not in the record yet.
@@ -761,6 +764,7 @@ class CallCore:
                     effects.append(ToEdge(Record(paused=action.paused)))
                 case StoreTurn():
                     self._meter.stored(action)
+                    self._turn_stored(action, now_ms)
                     effects.append(Persist(action))
                 case HangUp():
                     self._hangup = action

@@ -20,18 +20,20 @@ from voicebot.link.messages import Stop, WorkerMessage
 
 
 class OpenHandoff(msgspec.Struct, frozen=True, kw_only=True):
-    """A handoff that is under way: who asked for it and where it stands."""
+    """A handoff that is under way: who asked for it, where it stands, and what the caller was told."""
 
     handoff_id: str
     action: TransferCall
     place: Place
+    callback_offered: bool = False
 
 
 class CallState(msgspec.Struct, frozen=True, kw_only=True):
     """What another worker needs to go on with a call.
 
     ``conversation`` is the dialogue's snapshot; ``speaks`` is what has not been heard to its end,
-    without what is sensitive; ``context`` is what a colleague would get to know. ``heard_frame`` and
+    without what is sensitive; ``context`` is what a colleague would get to know; ``leaving`` is why the
+    call ends once that is said, when the dialogue does not know of it. ``heard_frame`` and
     ``keys`` say how far into the caller's audio and key presses the conversation is: the edge may not
     have been told, and sends again what has been answered.
     """
@@ -40,6 +42,7 @@ class CallState(msgspec.Struct, frozen=True, kw_only=True):
     speaks: tuple[Speak, ...] = ()
     context: ContextMemory = ContextMemory()
     handoff: OpenHandoff | None = None
+    leaving: str = ""
     heard_frame: int = -1
     keys: int = 0
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from voicebot.config.settings import BudgetSettings, HandoffSettings, TurnSettings
 from voicebot.core.delivery import Delivery
 from voicebot.core.ids import new_session_id
-from voicebot.dialogue.actions import CallTool, HangUp, Speak, TransferCall
+from voicebot.dialogue.actions import CallTool, HangUp, Speak, StoreTurn, TransferCall
 from voicebot.dialogue.events import Event, ToolFinished, TransferFinished
 from voicebot.handoff.briefing import (
     spoken_brief,
@@ -69,7 +69,6 @@ from voicebot.worker.effects import (
     Input,
     LegSpeech,
     OpenHandoff,
-    Persist,
     ToEdge,
 )
 
@@ -161,6 +160,7 @@ class HandoffCall(CallCore):
         self._action: TransferCall | None = None
         self._callback_offered = False
         self._confirming = False
+        self._leaving = ""
         self._inherited_handoff: OpenHandoff | None = None
         self._built_context: HandoffContext | None = None
         self._facts: Start | None = None
@@ -175,18 +175,37 @@ class HandoffCall(CallCore):
 
     def take_over(self, dialogue: Dialogue, state: CallState) -> None:
         """See ``CallCore``; a handoff under way goes on too."""
-        speaks = tuple(s for s in state.speaks if not s.utterance.startswith(_OWN_PROMPTS))
+        own = () if state.leaving else _OWN_PROMPTS
+        speaks = tuple(s for s in state.speaks if not s.utterance.startswith(own))
         super().take_over(dialogue, replace(state, speaks=speaks))
+        self._leaving = state.leaving
         self._context.remember(state.context)
         self._inherited_handoff = state.handoff
 
     def _state(self, dialogue: Dialogue) -> CallState:
-        state = replace(super()._state(dialogue), context=self._context.memory())
+        state = super()._state(dialogue)
+        state = replace(state, context=self._context.memory(), leaving=self._leaving)
         if self._handoff is None or self._handoff.over or self._action is None:
             return state
         place = self._handoff.place()
         return replace(
-            state, handoff=OpenHandoff(handoff_id=self._handoff_id, action=self._action, place=place)
+            state,
+            handoff=OpenHandoff(
+                handoff_id=self._handoff_id,
+                action=self._action,
+                place=place,
+                callback_offered=self._callback_offered,
+            ),
+        )
+
+    def _turn_stored(self, turn: StoreTurn, now_ms: float) -> None:
+        self._context.turn(
+            turn.who,
+            turn.text,
+            self._at_ms(now_ms),
+            intent=turn.intent,
+            slots=turn.slots,
+            number=turn.turn,
         )
 
     # ------------------------------------------------------------ inputs
@@ -228,6 +247,8 @@ class HandoffCall(CallCore):
 
     def _resumed(self, now_ms: float) -> list[Effect]:
         """The worker before us was handing over: go on with that."""
+        if self._leaving:  # a call back was promised, and only that is still to be said
+            return [*self._actions([HangUp(reason=self._leaving)], now_ms), *self._settle(now_ms)]
         wait = (self._dialogue.snapshot() if self._dialogue is not None else {}).get("wait") or {}
         if self._handoff is not None or wait.get("kind") != "transfer":
             return []
@@ -238,6 +259,7 @@ class HandoffCall(CallCore):
             return self._watched(super().handle(lost, now_ms), now_ms)
         self._handoff_id = before.handoff_id
         self._open(before.action)
+        self._callback_offered = before.callback_offered
         assert self._handoff is not None
         return self._commands(self._handoff.resume(before.place, now_ms), now_ms)
 
@@ -266,9 +288,8 @@ class HandoffCall(CallCore):
                 return self._announce(command)
             case "offer_callback" if self._waiting and self._may_be_called_back:
                 self._callback_offered = True
-                return self._between_music(
-                    "callback", spoken_callback_offer(self._rules.settings.callback_digit)
-                )
+                offer = spoken_callback_offer(self._rules.settings.callback_digit)
+                return [*self._between_music("callback", offer), *self._save()]
             case "overflow" if self._waiting:
                 return self._overflow(command.uri, now_ms)
             case "summary" if self._handoff is not None and self._built_context is not None:
@@ -336,8 +357,10 @@ class HandoffCall(CallCore):
         done = HandoffNews(self._handoff_id, "callback", detail=number)
         over = HandoffNews(self._handoff_id, "end", detail="asked to be called back", outcome="returned")
         self._handoff = None
+        self._leaving = "callback"
         said = [*self._silence(), *self._say("callback", spoken_callback_promise(number))]
-        return [done, over, *said, *self._actions([HangUp(reason="callback")], now_ms)]
+        kept = self._save()  # who takes over must not put a caller through who will be called back
+        return [done, over, *kept, *said, *self._actions([HangUp(reason=self._leaving)], now_ms)]
 
     def _overflow(self, to: str, now_ms: float) -> list[Effect]:
         """The wait was too long, or the queue is full: on to another queue, or back to the bot."""
@@ -386,11 +409,6 @@ class HandoffCall(CallCore):
                 case ToEdge(message=Transfer(request=request)) if self.asked_transfer is not None:
                     assert request == self.asked_transfer.request
                     out += self._begin(self.asked_transfer, now_ms)
-                case Persist(turn=turn):
-                    self._context.turn(
-                        turn.who, turn.text, self._at_ms(now_ms), intent=turn.intent, slots=turn.slots
-                    )
-                    out.append(effect)
                 case CallTool():
                     self._tools[effect.request] = effect.tool
                     out.append(effect)
