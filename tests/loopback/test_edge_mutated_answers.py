@@ -96,7 +96,7 @@ async def dialled(call, callee, name):
         new = (r for r in callee.requests[seen:] if r.method == "INVITE")
         return next(new, None) or next(iter(results(call, f"d-{name}")), None)
 
-    found = await call.wait(come, what="INVITE")
+    found = await call.wait(come, 20, "INVITE")
     if isinstance(found, Result):
         assert found.code == 503
         return None
@@ -115,7 +115,7 @@ async def one_leg(call, callee, name, chance):
     if chance.random() < 0.5:
         callee.respond(invite, 200, "OK", callee.sdp())
     callee.respond(invite, 486, "Busy Here")  # the last word, where nothing before was understood
-    (told,) = await call.wait(lambda: results(call, f"d-{name}"), 10, "result of the dialling")
+    (told,) = await call.wait(lambda: results(call, f"d-{name}"), 20, "result of the dialling")
     if told.ok:
         for _ in range(chance.randrange(4)):
             callee.send_raw(of_this_call(callee, chance))
@@ -123,7 +123,7 @@ async def one_leg(call, callee, name, chance):
             callee.request("BYE")  # not heeded when one of the requests before had a greater number
         await call.send(Unbridge(request=f"u-{name}", leg=f"l-{name}"))
         await call.wait(
-            lambda: any(e.leg == f"l-{name}" for e in call.of(LegEnded)), 10, "end of the leg"
+            lambda: any(e.leg == f"l-{name}" for e in call.of(LegEnded)), 20, "end of the leg"
         )
     return told
 

@@ -122,6 +122,7 @@ def test_any_text_is_no_sound_answer(text):
         ("t:sip:x@y ; Tag = a-5", True),
         ('To: "a;b>" <sip:x@y;user=phone>;x=1;tag=5', True),
         ("To: <sip:x@y>", False),
+        ("To:qsip:x@y;tag=5", False),
         ("To: <sip:x@y;tag=5>", False),
         ("To: <sip:x@y>;tag=", False),
         ("To: <sip:x@y>;tag=;x=5", False),
@@ -151,3 +152,37 @@ def test_who_answers_our_invite_says_in_which_dialog(to, bearable):
     ):
         text = f"SIP/2.0 {first}\r\nVia: a\r\n{to}\r\nCSeq: {cseq}\r\nContent-Length: 0\r\n\r\n"
         assert is_bearable(text.encode()) is ("\rt:" not in text or first.startswith(("100", "486")))
+
+
+@pytest.mark.parametrize(
+    ("where", "bearable"),
+    [
+        ("Contact: <sip:alice@10.0.0.5:5062>", True),
+        ("m: sip:10.0.0.5", True),
+        ('Contact: "The PBX" <sip:alice@pbx.example;transport=UDP;x=1>;expires=60', True),
+        ("Contact: PBX <sip:alice%20x@10.0.0.5:65000;ob>", True),
+        (
+            "Contact: <sip:10.0.0.5:5060>\r\nRecord-Route: <sip:10.0.0.1;lr>,<sip:10.0.0.2;r2=on;lr;ftag=a-b>",
+            True,
+        ),
+        ("Contact: <sip1:44273>", False),
+        ("Contact: *", False),
+        ("Contact: <sips:alice@10.0.0.5>", False),
+        ("Contact: <sip:alice@[::1]:5060>", False),
+        ("Contact: <sip:alice@10.0.0.5;transport=tcp>", False),
+        ("Contact: <sip:alice@10.0.0.5;x;transport=TLS>", False),
+        ("Contact: <sip:alice@10.0.0.5:0>", False),
+        ("Contact: <sip:alice@10.0.0.5:99999>", False),
+        ("Contact: <tel:+4930>", False),
+        ("Contact: <sip:a@10.0.0.5>\r\nContact: <x>", False),
+        ("Contact: <sip:a@10.0.0.5>\r\nRecord-Route: <sip:10.0.0.1;lr>,<sip1:2>", False),
+        ("Contact:\r\n <sip1:2>", False),
+    ],
+)
+def test_an_answer_can_be_acknowledged(where, bearable):
+    """Found by random defects: the library aborts when it cannot send its ACK."""
+    text = (
+        f"SIP/2.0 200 OK\r\nTo: <sip:x>;tag=1\r\n{where}\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert is_bearable(text.encode()) is bearable
+    assert is_bearable(text.replace("200 OK", "302 Moved").encode())

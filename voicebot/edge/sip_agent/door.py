@@ -51,6 +51,16 @@ _TYPE_OF_BODY = re.compile(
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _CSEQ = re.compile(rb"\ncseq[ \t]*:[ \t]*[0-9]+[ \t]+([a-z]+)(?=\r?\n(?![ \t]))", re.IGNORECASE)
 _TO = re.compile(rb"\n(?:to|t)[ \t]*:([^\r\n]*)(\r?\n[ \t])?", re.IGNORECASE)
+_WHERE = re.compile(rb"\n(?:contact|m|record-route)[ \t]*:([^\r\n]*)(\r?\n[ \t])?", re.IGNORECASE)
+_REACHABLE = re.compile(
+    rb"[ \t]*(?:[\w.!%*+`'~\" -]*<)?sip:(?:[^@\s<>,?]{1,256}@)?[0-9a-z][0-9a-z.-]{0,255}"
+    rb"(?::([0-9]{1,5}))?(?:;(?!transport=(?!udp\b)|maddr=)[^\s<>,;?]*)*"
+    rb"(?:>[^<>,]*)?",
+    re.IGNORECASE,
+)
+_SIP_PORT: Final = 5060
+_TOO_GREAT_PORT: Final = 65536
+_PLAIN_URI = re.compile(rb"[ \t]*sips?:", re.IGNORECASE)
 _TAG = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*[a-z0-9.!%*_+`'~-]", re.IGNORECASE)
 _KEYS = re.compile(
     rb"Signal=[ \t]*[0-9A-Za-z*#]{1,16}[ \t]*(?:\r\n|\n(?=Duration=))(?:\r?\n)*"
@@ -151,6 +161,7 @@ def is_bearable(text: bytes) -> bool:
 
     A provisional one has no body, or one to agree on. One that makes a dialog says which, in one ``To``
     with a tag: the library takes another than the first for a fork of our call, and aborts without.
+    Its ACK can be sent, over UDP, to a name or an IPv4 address: the library aborts when it cannot.
 
     Args:
         text: The whole datagram.
@@ -166,14 +177,27 @@ def is_bearable(text: bytes) -> bool:
         if not (_is_told_plainly(head, body) and is_sound_answer(body.decode("latin-1"))):
             return False
     methods = [method.upper() for method in _CSEQ.findall(head + b"\r\n")]
-    return (len(methods) == 1 and methods[0] != b"INVITE") or _names_its_dialog(head)
+    if len(methods) == 1 and methods[0] != b"INVITE":
+        return True
+    return _names_its_dialog(head) and _can_be_acknowledged(head)
 
 
 def _names_its_dialog(head: bytes) -> bool:
     tos = _TO.findall(head)
     if len(tos) != 1 or tos[0][1]:
         return False
-    return _TAG.search(tos[0][0].rpartition(b">")[2]) is not None
+    _, bracket, after = tos[0][0].rpartition(b">")
+    # Without brackets and of another scheme the library takes the tag for a part of the address.
+    return bool(_TAG.search(after)) and bool(bracket or _PLAIN_URI.match(after))
+
+
+def _can_be_acknowledged(head: bytes) -> bool:
+    for values, folded in _WHERE.findall(head):
+        for value in values.split(b","):
+            place = _REACHABLE.fullmatch(value)
+            if folded or place is None or not 0 < int(place[1] or _SIP_PORT) < _TOO_GREAT_PORT:
+                return False
+    return True
 
 
 class SipDoor:
