@@ -25,6 +25,7 @@ from voicebot.config.settings import BudgetSettings, HandoffSettings, Settings, 
 from voicebot.dialogue.actions import AskRouter, CallTool
 from voicebot.dialogue.conversation import Conversation
 from voicebot.dialogue.events import RouteFinished, ToolFinished, ToolSaid
+from voicebot.dialogue.opening import open_ring_back
 from voicebot.dialogue.state import CallFacts
 from voicebot.edge.caller_ring import CallerRing
 from voicebot.handoff.handoff import Stage
@@ -163,6 +164,7 @@ class WildWorld:
         agents: Where colleagues are, ``sip`` or ``console``.
         deaths: Whether workers die.
         edited: What the file of the plan says when a worker takes over.
+        earlier: What the last call of this caller left, when it was cut off.
         mute: Share of the utterances for which the voice fails.
         patience_ms: So long the caller does something; then silence until ``limit_ms``, then hangs up.
     """
@@ -175,12 +177,14 @@ class WildWorld:
         agents="sip",
         deaths=True,
         edited=None,
+        earlier=None,
         mute=0.0,
         patience_ms=40_000,
         limit_ms=60_000,
     ):
         self.plan, self.dice = plan, random.Random(seed)
         self.mute, self.edited, self.anew = mute, edited, 0
+        self.earlier, self.offered = earlier, False
         self.deaths, self.patience_ms, self.limit_ms = deaths, patience_ms, limit_ms
         self.settings = Settings(
             sip=SipSettings(allow_outgoing=True, outgoing_hosts=("127.0.0.1",)),
@@ -213,6 +217,12 @@ class WildWorld:
         lives = self.dice.randrange(1, 200) if self.deaths and self.dice.random() < 0.7 else 0
         self.call = WildCall(core, self, lives)
         resume = None
+        if not self.workers and self.earlier is not None:
+            state = msgspec.json.decode(self.earlier, type=CallState)
+            offer = open_ring_back(self.plan, facts, state.conversation)
+            if offer is not None:
+                core.begin_with(offer)
+                self.offered = True
         if self.workers:
             self.plan = self.edited or self.plan
             if self.state is not None:

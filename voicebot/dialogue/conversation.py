@@ -74,15 +74,24 @@ class Conversation(Outside):
         return twin
 
     def count_on(self, other: "Conversation") -> None:
-        """Give nothing a name that ``other``, a twin whose last turn is taken back, has used."""
+        """Give nothing a name that ``other``, a twin whose last turn is taken back, has used.
+
+        Nor wait for the end of a prompt that only the other has been told of.
+        """
         utterances, requests = other.counts
         self._state.utterances = max(self._state.utterances, utterances)
         self._state.requests = max(self._state.requests, requests)
+        self._unheard = {n: speak for n, speak in self._unheard.items() if n in other.unheard}
 
     @property
     def counts(self) -> tuple[int, int]:
         """How many utterances and requests were given a name."""
         return self._state.utterances, self._state.requests
+
+    @property
+    def unheard(self) -> frozenset[str]:
+        """The prompts whose end was not reported yet."""
+        return frozenset(self._unheard)
 
     def resume(self, unheard: Sequence[Speak] | None = None) -> list[Action]:
         """Go on after ``restore``: what was asked last is asked again.

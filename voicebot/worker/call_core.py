@@ -157,7 +157,10 @@ class Dialogue(Protocol):
         ...
 
     def count_on(self, other: Self) -> None:
-        """Give nothing a name that ``other``, a twin whose last turn is taken back, has used."""
+        """Give nothing a name that ``other``, a twin whose last turn is taken back, has used.
+
+        Nor wait for the end of a prompt that only the other has been told of.
+        """
         ...
 
 
