@@ -1,12 +1,49 @@
 """A worker that dies at the very end of a call: the next one writes the record, if it is not there."""
 
+import msgspec
 import pytest
 
+from voicebot.core.errors import SessionStoreError
 from voicebot.link.messages import Resume, Start, Stop
 from voicebot.session.call_detail_record import CallDetailLog
+from voicebot.session.memory_store import MemorySessionStore
 from voicebot.session.open_store import session_store
 from voicebot.session.records import SessionEnding
 from voicebot.worker.journal import CallJournal
+
+
+class LateStore(MemorySessionStore):
+    """Does not tell of the takeover: the first look comes too early, or is not answered."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    async def load(self, session_id):
+        stored = await super().load(session_id)
+        if self.how == "looked too early":
+            return msgspec.structs.replace(stored, lease=0)
+        if self.how == "did not answer":
+            self.how = ""
+            raise SessionStoreError("slow")
+        return stored
+
+
+@pytest.mark.parametrize("how", ["looked too early", "did not answer"])
+async def test_a_call_that_lives_elsewhere_gets_no_record_of_a_lost_edge(tmp_path, how):
+    """An overloaded machine breaks a link, and the takeover is late: its record is the next worker's to write."""
+    store = LateStore(how)
+    await store.start()
+    records = CallDetailLog(tmp_path)
+    first = CallJournal(store, records, "bank", orphan_grace_s=0.0)
+    await first.started(start())
+    second = CallJournal(store, records, "bank")
+    await second.started(start(Resume(session_id="s1", lease=1)))
+    assert not await first.ended("edge lost", None)
+    assert await second.ended("hung up", STOP)
+    assert [record.reason for record in records.read()] == ["hung up"]
+    await store.close()
+
 
 STOP = Stop(reason="hung up", ended_by="caller")
 

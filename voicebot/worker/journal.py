@@ -34,6 +34,8 @@ from voicebot.telemetry.log import get_logger
 from voicebot.worker.effects import CallState, SaveState, TurnMeasured
 
 ORPHAN_LOOK_S: Final = 0.25
+ORPHAN_RETRY_S: Final = 0.01
+UNREAD_LIMIT_S: Final = 10.0  # beyond the grace, while the store does not answer: the call may well live
 TAKE_OVER_LIMIT_S: Final = 10.0
 TAKE_OVER_LOOK_S: Final = 0.05
 IN_DOUBT_S: Final = 2.0
@@ -323,6 +325,8 @@ class CallJournal:
         try:
             await self._store.end_session(start.session_id, ending, lease=self._lease)
         except SessionStoreError as error:
+            if stop is None and isinstance(error, StaleLeaseError):
+                return False  # taken over since we looked: the call lives, and has its record to come
             self._log.error("session_not_closed", error=str(error))
         if self._had_ended and await self._has_record(start.session_id):
             return True
@@ -361,13 +365,17 @@ class CallJournal:
         return True
 
     async def _went_elsewhere(self, start: Start) -> bool:
+        """Whether another worker has the call, or its record is written; a slow store is waited for."""
         until_s = time.monotonic() + self._orphan_grace_s
         while True:
             last = time.monotonic() >= until_s
-            with contextlib.suppress(SessionStoreError):
+            try:
                 stored = await self._store.load(start.session_id)
+            except SessionStoreError:
+                last = time.monotonic() >= until_s + UNREAD_LIMIT_S
+            else:
                 if stored is not None and (stored.lease > self._lease or stored.record.ended_at):
                     return True
             if last:
                 return False
-            await asyncio.sleep(min(ORPHAN_LOOK_S, max(until_s - time.monotonic(), 0)))
+            await asyncio.sleep(min(ORPHAN_LOOK_S, max(until_s - time.monotonic(), ORPHAN_RETRY_S)))
